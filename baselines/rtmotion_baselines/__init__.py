@@ -1,0 +1,1 @@
+"""What the predictor is compared with trivial, registration, motion-model and generative baselines."""

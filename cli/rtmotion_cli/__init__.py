@@ -1,0 +1,1 @@
+"""The rtmotion command."""

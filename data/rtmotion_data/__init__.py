@@ -1,0 +1,1 @@
+"""What crosses the disk readers, writers, the phantom, breathing traces."""
