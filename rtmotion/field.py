@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rtmotion.errors import GeometryError
 from rtmotion.grid import Grid
-from rtmotion.types import Points, ScalarBatch, ScalarVolume, VectorBatch, VectorVolume
+from rtmotion.types import MaskVolume, Points, ScalarBatch, ScalarVolume, VectorBatch, VectorVolume
 
 STEP_VOXELS = 0.4
 """Scaling and squaring starts from a step of at most this many voxels: beyond half a voxel the first steps may fold."""
@@ -43,7 +43,9 @@ def _apply(matrix: np.ndarray, vectors: Tensor) -> Tensor:
     if np.count_nonzero(matrix - np.diag(np.diagonal(matrix))) == 0:
         scale = torch.as_tensor(np.diagonal(matrix).copy(), dtype=vectors.dtype, device=vectors.device)
         return vectors * scale[:, None, None, None]
-    return torch.einsum("ij,...jzyx->...izyx", torch.as_tensor(matrix, dtype=vectors.dtype, device=vectors.device), vectors)
+    return torch.einsum(
+        "ij,...jzyx->...izyx", torch.as_tensor(matrix, dtype=vectors.dtype, device=vectors.device), vectors
+    )
 
 
 def to_index_units(vectors: VectorBatch, grid: Grid) -> VectorBatch:
@@ -218,6 +220,18 @@ def invert(displacement: VectorBatch, grid: Grid, iterations: int = 20) -> Vecto
     return inverse
 
 
+def log(displacement: VectorBatch, grid: Grid, iterations: int = 8) -> VectorBatch:
+    """The stationary velocity whose exponential is a displacement: `v <- v + exp(-v) after u`, from `v = u / 2`.
+
+    For maps that are flows of a smooth velocity; for others it is the best that the iteration finds. Both in mm, LPS,
+    on `grid`. Method: Bossa, Hernandez, Olmos, MICCAI 2007, doi 10.1007/978-3-540-75757-3_81.
+    """
+    velocity = displacement / 2
+    for _ in range(iterations):
+        velocity = velocity + compose(displacement, exp(-velocity, grid), grid)
+    return velocity
+
+
 def jacobian_determinant(displacement: VectorBatch, grid: Grid) -> ScalarBatch:
     """The local change of volume of `x -> x + u(x)`, by central differences (one-sided at the border).
 
@@ -286,3 +300,63 @@ class DisplacementField:
     def to(self, device: torch.device | str) -> "DisplacementField":
         """The same field on another device."""
         return DisplacementField(self.data.to(device), self.grid)
+
+
+def folds(displacement: VectorVolume, grid: Grid) -> MaskVolume:
+    """Where the map `x -> x + u(x)` folds or collapses, by the ten-finite-difference criterion.
+
+    Central differences miss folds of one voxel; a map is a digital diffeomorphism where all eight combinations of
+    forward and backward differences, and the two tetrahedra that these leave out of a cell, keep their orientation.
+    Liu, Chen, Wei, Carass, Prince, arXiv 2212.06060.
+
+    Args:
+        displacement: mm, LPS, shape (3, z, y, x).
+        grid: The grid of the displacement.
+
+    Returns:
+        Bool, shape (z, y, x); `folds(u, grid).float().mean()` is the fraction of voxels that fold.
+    """
+    place = to_index_units(displacement, grid) + index_coordinates(grid, displacement.device)
+    for component, axis in enumerate((-1, -2, -3)):
+        if place.shape[axis] == 1:  # a slice by itself: a copy one voxel further on makes cells of it
+            step = torch.zeros(3, 1, 1, 1, dtype=place.dtype, device=place.device)
+            step[component] = 1.0
+            place = torch.cat([place, place + step], dim=axis)
+    # the eight corners of all cells at once; bit a of a corner's number is its offset along index axis a (x, y, z)
+    cells = [tuple(slice(k >> a & 1, place.shape[-1 - a] - 1 + (k >> a & 1)) for a in (2, 1, 0)) for k in range(8)]
+    at = [place[:, *cell] for cell in cells]
+    folded = torch.zeros(place.shape[1:], dtype=torch.bool, device=place.device)
+    for k in range(8):
+        dx, dy, dz = ((at[k ^ 1 << a] - at[k]) * (1 - 2 * (k >> a & 1)) for a in range(3))
+        folded[cells[k]] |= (dx * torch.linalg.cross(dy, dz, dim=0)).sum(dim=0) <= 0
+    for k, sign in ((0, 1), (7, -1)):
+        yz, xz, xy = ((at[k ^ 7 ^ 1 << a] - at[k]) * sign for a in range(3))
+        folded[cells[0]] |= (yz * torch.linalg.cross(xz, xy, dim=0)).sum(dim=0) <= 0
+    return folded[tuple(slice(0, s) for s in grid.shape)]
+
+
+@dataclass(frozen=True, eq=False)
+class VelocityField:
+    """A stationary velocity on a grid of its own, coarser as a rule than the images'.
+
+    Velocities on one grid may be added and scaled (the log domain); displacements of different maps may not.
+
+    Attributes:
+        data: mm per unit time, LPS, components (x, y, z), float32, shape (3, z, y, x).
+        grid: Where the velocity is given.
+    """
+
+    data: VectorVolume
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if tuple(self.data.shape) != (3, *self.grid.shape):
+            raise GeometryError(f"a field on {self.grid.shape} has shape (3, z, y, x), not {tuple(self.data.shape)}")
+
+    def displacement(self, grid: Grid) -> DisplacementField:
+        """The displacement of its flow over unit time (`exp`), integrated on its own grid and given on `grid`."""
+        return DisplacementField(resample(exp(self.data, self.grid), self.grid, grid), grid)
+
+    def inverse(self) -> "VelocityField":
+        """The velocity of the inverse map."""
+        return VelocityField(-self.data, self.grid)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from rtmotion.field import DisplacementField
+from rtmotion.field import DisplacementField, VelocityField
 from rtmotion.sequence import Volume
-from rtmotion.types import MaskVolume, VectorVolume
+from rtmotion.types import MaskVolume
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,14 +15,15 @@ class Registration:
 
     Attributes:
         displacement: Fixed to moving, mm, LPS, on the fixed grid: `warped(x) = moving(x + u(x))`.
-        velocity: The stationary velocity whose exponential is the displacement, mm, LPS, shape (3, z, y, x), on the
-            fixed grid; None where the engine has none.
+        velocity: The stationary velocity whose flow is the displacement, mm, LPS, on a grid of its own (coarser than
+            the fixed one as a rule): `velocity.displacement(fixed.grid)` is `displacement`; None where the engine has
+            none.
         seconds: Wall time.
         details: What the engine says of the run (final loss, folding), JSON-compatible.
     """
 
     displacement: DisplacementField
-    velocity: VectorVolume | None = None
+    velocity: VelocityField | None = None
     seconds: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -31,7 +32,10 @@ class Registration:
 class RegistrationEngine(Protocol):
     """Anything that registers two volumes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the registry calls it."""
+        ...
 
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`.

@@ -1,0 +1,7 @@
+"""Registration: the protocol of an engine, the native engine, and the registration of a whole sequence."""
+
+from rtmotion.registration.engine import Registration, RegistrationEngine
+from rtmotion.registration.joint import register_sequence
+from rtmotion.registration.svf import SvfRegistration
+
+__all__ = ["Registration", "RegistrationEngine", "SvfRegistration", "register_sequence"]

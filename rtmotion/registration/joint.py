@@ -1,0 +1,64 @@
+"""All phases of a sequence registered to one of them."""
+
+from collections.abc import Callable
+
+import torch
+
+from rtmotion.errors import PhaseError
+from rtmotion.field import DisplacementField, VelocityField
+from rtmotion.registration.engine import Registration, RegistrationEngine
+from rtmotion.registration.svf import SvfRegistration
+from rtmotion.sequence import PhaseSequence
+
+
+def register_sequence(
+    engine: RegistrationEngine,
+    sequence: PhaseSequence,
+    reference: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Registration, ...]:
+    """Registers the reference phase to every phase of a sequence.
+
+    The fixed volume is each phase j in turn and the moving one the reference, so that the field of j maps points of
+    phase j to points of the reference and `warp(reference volume)` gives the anatomy of phase j. The native engine
+    starts each phase from the velocity of its cyclic neighbour that lies nearer to the reference.
+
+    Args:
+        engine: Any registration engine.
+        sequence: At least one phase.
+        reference: Index of the reference phase.
+        progress: Called with (phases done, phases) after each phase.
+
+    Returns:
+        One registration a phase, in the order of the sequence; the reference has the zero field.
+    """
+    count = len(sequence)
+    if not 0 <= reference < count:
+        raise PhaseError(f"the reference is the index of a phase, 0 to {count - 1}, got {reference}")
+    grid, moving = sequence.grid, sequence.volumes[reference]
+    zero = torch.zeros(3, *grid.shape, device=moving.data.device)
+    results: dict[int, Registration] = {reference: Registration(DisplacementField(zero, grid))}
+    if isinstance(engine, SvfRegistration):
+        control = engine.control_grid(grid)
+        velocity = VelocityField(torch.zeros(3, *control.shape, device=zero.device), control)
+        results = {reference: Registration(DisplacementField(zero, grid), velocity)}
+    for done, (phase, neighbour) in enumerate(_outwards(count, reference), start=1):
+        fixed = sequence.volumes[phase]
+        if isinstance(engine, SvfRegistration):
+            results[phase] = engine.register(fixed, moving, initial=results[neighbour].velocity)
+        else:
+            results[phase] = engine.register(fixed, moving)
+        if progress is not None:
+            progress(done + 1, count)
+    return tuple(results[i] for i in range(count))
+
+
+def _outwards(count: int, reference: int) -> list[tuple[int, int]]:
+    """The other phases from the reference outwards along the cycle, each with its neighbour on the way back."""
+    order = []
+    for distance in range(1, count // 2 + 1):
+        for side in (1, -1):
+            phase, neighbour = (reference + side * distance) % count, (reference + side * (distance - 1)) % count
+            if phase not in [p for p, _ in order]:
+                order.append((phase, neighbour))
+    return order
