@@ -1,0 +1,1 @@
+"""The score: metrics, regions, the protocol, and comparison over methods and cases."""

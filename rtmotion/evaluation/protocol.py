@@ -1,0 +1,147 @@
+"""The protocol: what is measured of a forecast, on which regions; the same for every method."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from rtmotion.errors import GeometryError, PhaseError, UnknownNameError
+from rtmotion.evaluation.regions import body_mask, lung_mask
+from rtmotion.evaluation.scores import cycle_scores, phase_scores
+from rtmotion.forecasting import Forecast
+from rtmotion.sequence import PhaseSequence, Volume
+from rtmotion.types import MaskVolume
+
+ALL_PHASES = "all"
+"""The phase of rows that say something of the whole forecast."""
+
+UNITS = {
+    "mae": "HU",
+    "rmse": "HU",
+    "psnr": "dB",
+    "ssim": "",
+    "ncc": "",
+    "change": "",
+    "tre_mean": "mm",
+    "tre_sd": "mm",
+    "tre_p95": "mm",
+    "tre_max": "mm",
+    "tre_mean_snapped": "mm",
+    "tre_identity": "mm",
+    "coverage_50": "%",
+    "coverage_80": "%",
+    "coverage_95": "%",
+    "width_80": "mm",
+    "crps": "mm",
+    "folding": "%",
+    "sd_log_jacobian": "",
+    "smoothness": "mm",
+    "closure": "mm",
+    "dsc": "",
+    "hd95": "mm",
+    "mda": "mm",
+    "centroid": "mm",
+    "centroid_si": "mm",
+    "centroid_ap": "mm",
+    "centroid_lr": "mm",
+    "range_of_motion": "mm",
+    "range_of_motion_si": "mm",
+    "range_of_motion_ap": "mm",
+    "range_of_motion_lr": "mm",
+    "diaphragm": "mm",
+    "lung_volume": "%",
+}
+"""Every metric of the protocol and its unit; `psnr` and `ssim` are for a range of 4000 HU."""
+
+Masks = Mapping[str, Mapping[str, MaskVolume]]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One number of an evaluation: a metric of one phase (or `all`) on one region."""
+
+    phase: str
+    region: str
+    metric: str
+    value: float
+    unit: str
+
+
+def evaluate(
+    forecast: Forecast,
+    truth: PhaseSequence,
+    observed: PhaseSequence,
+    *,
+    metrics: Collection[str] | None = None,
+    regions: Masks | None = None,
+) -> list[MetricRow]:
+    """Scores a forecast against the true phases.
+
+    Args:
+        forecast: The forecast; the phases that it predicts must be in `truth`.
+        truth: The true phases, with landmarks and masks where there are any.
+        observed: The phases that the forecast was made from, with theirs.
+        metrics: Names of metrics wanted; None takes all that the data allows.
+        regions: Masks by phase label and region name that replace `body` and `lung` of the true phase.
+
+    Returns:
+        The rows, phase by phase, then those of the phase `all`. What cannot be measured (no landmarks, an empty
+        region) has no row; every value is finite.
+
+    Raises:
+        UnknownNameError: If a metric is not in `UNITS`.
+        PhaseError: If a predicted phase is not in `truth`.
+        GeometryError: If prediction and truth lie on different grids.
+    """
+    wanted = set(UNITS) if metrics is None else set(metrics)
+    for name in sorted(wanted - set(UNITS)):
+        raise UnknownNameError("metric", name, list(UNITS))
+    _check(forecast, truth)
+    rows: list[MetricRow] = []
+    for index, phase in enumerate(forecast.targets):
+        masks = (regions or {}).get(phase.label) or region_masks(truth.volume(phase.label))
+        for region, name, value in phase_scores(forecast, index, truth, observed, masks, wanted):
+            rows += _row(phase.label, region, name, value, wanted)
+    for region, name, value in cycle_scores(forecast, truth, observed, wanted):
+        rows += _row(ALL_PHASES, region, name, value, wanted)
+    return rows
+
+
+def region_masks(volume: Volume) -> dict[str, MaskVolume]:
+    """The regions `body` and `lung` of a phase; see `rtmotion.evaluation.regions`."""
+    body = body_mask(volume)
+    return {"body": body, "lung": lung_mask(volume, body)}
+
+
+def skill(error: float, trivial: float, oracle: float) -> float | None:
+    """How much of what can be gained over the best trivial baseline a method gains.
+
+    `1 - (error - oracle) / (trivial - oracle)`: 0 is no better than trivial, 1 as good as knowing the answer.
+
+    Args:
+        error: The method's error (for example MAE in HU, mean over the future phases).
+        trivial: The error of the best trivial baseline on the same case and k.
+        oracle: The error of the warp fitted to the true phases.
+
+    Returns:
+        None where the oracle is no better than the trivial baseline: there is nothing to gain.
+
+    >>> skill(40.0, 50.0, 30.0)
+    0.5
+    """
+    return 1.0 - (error - oracle) / (trivial - oracle) if trivial > oracle else None
+
+
+def _row(phase: str, region: str, metric: str, value: float, wanted: set[str]) -> list[MetricRow]:
+    if metric not in wanted or not math.isfinite(value):
+        return []
+    return [MetricRow(phase, region, metric, value, UNITS[metric])]
+
+
+def _check(forecast: Forecast, truth: PhaseSequence) -> None:
+    for phase in forecast.targets:
+        if phase.label not in truth.labels:
+            raise PhaseError(f"the forecast of {phase.label} has no true phase; there are {', '.join(truth.labels)}")
+    if forecast.targets and not forecast.grid.is_close(truth.grid):
+        raise GeometryError(
+            f"the forecast lies on another grid ({forecast.grid.size}) than the truth ({truth.grid.size})"
+        )
