@@ -1,0 +1,54 @@
+"""`rtmotion inspect`: what is in there."""
+
+from typing import TYPE_CHECKING
+
+from rtmotion.errors import ReadError
+from rtmotion_cli.cases import inspect_path
+from rtmotion_cli.options import InputPath, Json, Phases, Quiet, Study, UnusedDevice, UnusedSeed, Verbose
+from rtmotion_cli.terminal import Terminal, write_json, write_line, write_table
+
+if TYPE_CHECKING:
+    from rtmotion_data.found import FoundSequence, Inspection
+
+
+def inspect(
+    path: InputPath,
+    study: Study = None,
+    phases: Phases = None,
+    json: Json = False,
+    device: UnusedDevice = "auto",
+    seed: UnusedSeed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Shows what is at PATH: phases in order with the evidence for each label, geometry, and what is wrong with it."""
+    inspection = inspect_path(path, Terminal(quiet, verbose), study, phases)
+    if json:
+        write_json(inspection.to_json())
+    else:
+        show(inspection)
+    if not inspection.sequences:
+        reasons = "; ".join(dict.fromkeys(f"{a.description}: {a.reason}" for a in inspection.set_aside))
+        raise ReadError(f"{path}: no phase sequence found ({reasons or 'nothing that looks like CT'})")
+
+
+def show(inspection: "Inspection") -> None:
+    """The inspection as tables on stdout."""
+    for found in inspection.sequences:
+        write_line(f"{found.name}: {len(found.phases)} phases, {found.format}, {geometry(found)}")
+        rows = [(p.label, f"{p.fraction:.2f}", f"{p.confidence:.2f}", len(p.files), p.evidence) for p in found.phases]
+        write_table(("phase", "fraction", "confidence", "files", "evidence"), rows, ("fraction", "confidence", "files"))
+        for warning in found.warnings:
+            write_line(f"warning: {warning}")
+    if inspection.set_aside:
+        write_line("set aside:")
+        write_table(("what", "why"), [(a.description, a.reason) for a in inspection.set_aside])
+
+
+def geometry(found: "FoundSequence") -> str:
+    """Size, spacing and origin in words."""
+    size = " × ".join(str(n) for n in found.grid.size)
+    spacing = " × ".join(f"{s:.4g}" for s in found.grid.spacing)
+    origin = ", ".join(f"{o:.1f}" for o in found.grid.origin)
+    axes = "axes along L, P, S" if found.grid.is_axis_aligned else "axes not along L, P, S"
+    return f"{size} voxels of {spacing} mm, origin ({origin}) mm LPS, {axes}"

@@ -1,0 +1,196 @@
+"""`rtmotion forecast` as one straight road: read, observe, forecast, score, write, report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtmotion.errors import PhaseError, RtmotionError
+from rtmotion.methods import Method, find_method
+from rtmotion_cli.cases import Case, read_case, versions
+from rtmotion_cli.output_folder import check_output, default_output, remove_stale
+from rtmotion_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rtmotion.evaluation.protocol import MetricRow
+    from rtmotion.forecasting import Forecast
+    from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence
+
+FULL_CYCLE = 10
+"""Phases of a cycle that is forecast where the input ends with the last observed phase."""
+
+
+@dataclass(frozen=True)
+class ForecastRequest:
+    """What the user asked for.
+
+    Attributes:
+        path: The input.
+        observe: How many phases are given, the first in order.
+        method: Name of the forecaster.
+        out: Output folder; None takes `<case>_forecast` in the current folder.
+        trace: A breathing trace file, or None.
+        samples: Number of samples behind the uncertainty; None takes the method's own.
+        study: Which study of the folder.
+        phases: Percentages of the phases as text, where nothing says them.
+        device: Torch device.
+        seed: Of everything random.
+    """
+
+    path: Path
+    observe: int
+    method: str = "video"
+    out: Path | None = None
+    trace: Path | None = None
+    samples: int | None = None
+    study: str | None = None
+    phases: str | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastResult:
+    """What a run left: the folder, the forecast and its score."""
+
+    folder: Path
+    forecast: "Forecast"
+    metrics: "tuple[MetricRow, ...]"
+
+
+def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult:
+    """Forecasts the phases that follow the first `observe` and writes what interface says.
+
+    Raises:
+        RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
+    """
+    method = forecasting_method(request.method)
+    trace = _read_trace(request.trace)
+    if request.out is not None:
+        check_output(request.out)
+    case = read_case(request.path, terminal, request.study, request.phases)
+    out = check_output(request.out or default_output(case.found.name, "forecast"), case.files)
+    observed, truth, targets = split(case.sequence, request.observe)
+    forecast = make_forecast(method, observed, targets, trace, request, terminal)
+    metrics = score(forecast, truth, observed, terminal)
+    write(out, forecast, observed, case, metrics, request, terminal)
+    return ForecastResult(out, forecast, metrics)
+
+
+def forecasting_method(name: str) -> Method:
+    """The card of a method that can forecast without knowing the answer.
+
+    Raises:
+        RtmotionError: If there is no such method, or it is a bound that needs the true phases.
+    """
+    method = find_method(name)
+    if method.kind == "bound":
+        raise RtmotionError(f"--method {name} knows the true phases and is a bound for comparisons; use rtmotion compare")
+    return method
+
+
+def split(sequence: "PhaseSequence", observe: int) -> "tuple[PhaseSequence, PhaseSequence | None, tuple[Phase, ...]]":
+    """The observed phases, the true ones to come where the input has them, and the phases to forecast.
+
+    Where the input ends with the last observed phase, the rest of a cycle of ten phases is to be forecast.
+
+    Raises:
+        PhaseError: If there are fewer than two phases to observe, or nothing to forecast.
+    """
+    from rtmotion.sequence import Phase, cyclic_distance
+
+    if observe != len(sequence):
+        observed, truth = sequence.observe(observe)
+        return observed, truth, truth.phases
+    if observe < 2:
+        raise PhaseError(f"a forecast needs at least 2 observed phases; the input has {observe} ({sequence.labels[0]})")
+    cycle = [Phase.of_percent(100 * i / FULL_CYCLE) for i in range(FULL_CYCLE)]
+    targets = tuple(
+        phase
+        for phase in cycle
+        if phase.fraction > sequence.phases[-1].fraction
+        and min(cyclic_distance(phase.fraction, f) for f in sequence.fractions) > 0.5 / FULL_CYCLE
+    )
+    if not targets:
+        raise PhaseError(
+            f"--observe {observe} leaves nothing to forecast: the input has {observe} phases up to {sequence.labels[-1]}; "
+            f"take --observe 2 to {observe - 1}"
+        )
+    return sequence, None, targets
+
+
+def make_forecast(
+    method: Method,
+    observed: "PhaseSequence",
+    targets: "tuple[Phase, ...]",
+    trace: "BreathingTrace | None",
+    request: ForecastRequest,
+    terminal: Terminal,
+) -> "Forecast":
+    """Builds the forecaster and runs it."""
+    options: dict[str, Any] = {"device": request.device, "seed": request.seed}
+    if request.samples is not None:
+        options["samples"] = request.samples
+    with terminal.progress(method.name) as step:
+        forecaster = method.create(**options, progress=step)
+        forecast = forecaster.forecast(observed, targets, trace)
+    terminal.warn(forecast.warnings)
+    if terminal.verbose:
+        terminal.say("seconds: " + ", ".join(f"{stage} {s:.1f}" for stage, s in forecast.seconds.items()))
+    return forecast
+
+
+def score(
+    forecast: "Forecast", truth: "PhaseSequence | None", observed: "PhaseSequence", terminal: Terminal
+) -> "tuple[MetricRow, ...]":
+    """The metrics against the true phases; none where the input does not have them."""
+    from rtmotion.evaluation.protocol import evaluate
+
+    if truth is None:
+        return ()
+    with terminal.progress("scoring against the true phases"):
+        return tuple(evaluate(forecast, truth, observed))
+
+
+def write(
+    out: Path,
+    forecast: "Forecast",
+    observed: "PhaseSequence",
+    case: Case,
+    metrics: "tuple[MetricRow, ...]",
+    request: ForecastRequest,
+    terminal: Terminal,
+) -> None:
+    """The files of a forecast, and its report."""
+    from rtmotion_data.writers.forecast import write_forecast
+
+    former = _listed_outputs(out)
+    with terminal.progress(f"writing {out}"):
+        write_forecast(
+            out,
+            forecast,
+            observed,
+            case.found,
+            metrics=metrics,
+            device=request.device,
+            seed=request.seed,
+            versions=versions(),
+        )
+        remove_stale(out, former, _listed_outputs(out))
+
+
+def _listed_outputs(folder: Path) -> list[str]:
+    """The files that forecast.json of a folder lists; none where there is none."""
+    try:
+        outputs = json.loads((folder / "forecast.json").read_text(encoding="utf-8"))["outputs"]
+        return [str(o[key]) for o in outputs for key in ("volume", "displacement", "uncertainty") if o.get(key)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _read_trace(path: Path | None) -> "BreathingTrace | None":
+    if path is None:
+        return None
+    from rtmotion_data.traces import read_trace
+
+    return read_trace(path)
