@@ -1,0 +1,101 @@
+"""The image of a forecast: observed phases warped onto the predicted anatomy, blended, with the density of the lung.
+
+Which observed phases: those near to the target in motion, which is near in amplitude *and* rate, since the distance is
+taken between whole fields. Blending several also averages their noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtmotion.cycle.waveforms import Array
+from rtmotion.field import compose, exp, jacobian_determinant, resample, warp
+from rtmotion.grid import Grid
+from rtmotion.sequence import Volume
+from rtmotion.types import ScalarVolume, VectorBatch, VectorVolume
+
+
+@dataclass(frozen=True)
+class AppearanceConfig:
+    """How the observed phases make the image.
+
+    Attributes:
+        sources: At most this many observed phases are blended; 1 takes the nearest alone.
+        reach: Phases this far away in motion, in units of the largest distance between observed phases, count e^-½.
+        density: Whether the lung's density follows its volume (mass is kept: (HU + 1000) scales with the Jacobian).
+        parenchyma: HU between which lung tissue counts as parenchyma; the density change fades out over 100 HU
+            outside. Vessels, airways and tumours keep their HU.
+    """
+
+    sources: int = 4
+    reach: float = 0.25
+    density: bool = True
+    parenchyma: tuple[float, float] = (-950.0, -600.0)
+
+
+def blend_weights(gram: Array, target: Array, config: AppearanceConfig) -> Array:
+    """How much each observed phase counts in the image of a target.
+
+    Args:
+        gram: Inner products of the observed velocities, shape (k, k).
+        target: The target's field as weights of the observed, shape (k,).
+        config: Reach and number of sources.
+
+    Returns:
+        Shape (k,), sums to 1; zero for phases that are not used.
+    """
+    k = len(gram)
+    off = np.asarray(target)[None, :] - np.eye(k)
+    distance = np.maximum(np.einsum("ij,jl,il->i", off, gram, off), 0.0)
+    norms = np.diag(gram)
+    largest = float(np.max(norms[:, None] + norms[None, :] - 2 * gram)) + 1e-30
+    score = -0.5 * (distance - distance.min()) / (config.reach**2 * largest)
+    weights = np.exp(score)
+    weights[np.argsort(-weights, kind="stable")[config.sources :]] = 0.0
+    weights[weights < 0.02 * weights.max()] = 0.0
+    return weights / weights.sum()
+
+
+def parenchyma_share(hu: ScalarVolume, config: AppearanceConfig) -> ScalarVolume:
+    """How much of a voxel is taken as lung parenchyma, 0 to 1, from its HU."""
+    low, high = config.parenchyma
+    return ((hu - (low - 50.0)) / 100.0).clamp(0, 1) * (((high + 50.0) - hu) / 100.0).clamp(0, 1)
+
+
+def render(
+    target_velocity: VectorVolume,
+    velocities: VectorBatch,
+    velocity_grid: Grid,
+    volumes: Sequence[Volume],
+    weights: Array,
+    config: AppearanceConfig,
+) -> Tensor:
+    """The predicted volume.
+
+    Args:
+        target_velocity: Target phase to reference, mm, LPS, on `velocity_grid`, shape (3, z, y, x).
+        velocities: Observed phases to reference, shape (k, 3, z, y, x).
+        velocity_grid: Grid of the velocities.
+        volumes: The observed volumes, all on one grid.
+        weights: Of the observed phases, shape (k,), see `blend_weights`.
+        config: Density handling.
+
+    Returns:
+        HU, float32, on the volumes' grid.
+    """
+    grid = volumes[0].grid
+    image = torch.zeros(grid.shape, device=target_velocity.device)
+    to_reference = exp(target_velocity, velocity_grid)
+    for i in np.flatnonzero(weights):
+        # target -> reference -> observed phase i
+        onto = compose(to_reference, exp(-velocities[i], velocity_grid), velocity_grid)
+        warped = warp(volumes[i].hu.to(onto.device), resample(onto, velocity_grid, grid), grid)
+        if config.density:
+            growth = resample(jacobian_determinant(onto, velocity_grid).clamp(0.3, 3.0), velocity_grid, grid)
+            share = parenchyma_share(warped, config)
+            warped = warped + share * (warped + 1000.0) * (growth - 1.0)
+        image += float(weights[i]) * warped
+    return image

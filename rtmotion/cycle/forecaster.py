@@ -1,0 +1,259 @@
+"""Forecasters that register the observed phases and extrapolate their fields; `motion-model` is the best of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
+from rtmotion.cycle.mixture import Combination, MixtureConfig
+from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, first_mode
+from rtmotion.cycle.waveforms import Array, trace_amplitudes
+from rtmotion.errors import PhaseError
+from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, jacobian_determinant, resample
+from rtmotion.forecasting import Forecast, Waveform
+from rtmotion.grid import Grid
+from rtmotion.registration import RegistrationEngine, SvfRegistration, register_sequence
+from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
+from rtmotion.types import MaskVolume, ScalarVolume, VectorBatch
+
+BODY_HU = -675.0
+LUNG_HU = -400.0
+DIFFERENCE_HU = 65.0
+"""Motion counts where the mean over the observed phases is above BODY_HU or they differ by more than this."""
+
+UNCERTAINTY_SMOOTHING_MM = 8.0
+"""The variance is pooled over this distance: a voxel's own k values tell little of its scale."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedMotion:
+    """The motion of the observed phases.
+
+    Attributes:
+        velocities: Each observed phase to the reference, mm, LPS, shape (k, 3, z, y, x); zero for the reference.
+        grid: Grid of the velocities.
+        reference: Index of the reference among the observed phases.
+        gram: Inner products of the velocities over the moving body, mm² a voxel, shape (k, k).
+        inhale: How far inhaled each phase is, in relative lung volume, shape (k,).
+    """
+
+    velocities: VectorBatch
+    grid: Grid
+    reference: int
+    gram: Array
+    inhale: Array
+
+
+def observe_motion(
+    observed: PhaseSequence, engine: RegistrationEngine, reference: int, progress: Progress | None = None
+) -> ObservedMotion:
+    """Registers every observed phase to one of them and measures the velocities' inner products."""
+    registrations = register_sequence(engine, observed, reference, progress)
+    fields: list[VelocityField] = [r.velocity_field() for r in registrations]
+    grid = fields[0].grid
+    velocities = torch.stack([f.data for f in fields])
+    mask, lung = _regions(observed, grid, velocities.device)
+    masked = velocities[..., mask]  # (k, 3, n)
+    flat = masked.reshape(len(fields), -1).double()
+    gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
+    # a phase whose lung must grow to become the reference is exhaled further than the reference
+    growth = [float(torch.log(jacobian_determinant(v, grid).clamp(0.2, 5.0))[lung].mean()) for v in velocities]
+    inhale = -np.array(growth) if bool(lung.any()) else np.zeros(len(fields))
+    return ObservedMotion(velocities, grid, reference, gram, inhale)
+
+
+def _regions(observed: PhaseSequence, grid: Grid, device: torch.device) -> tuple[MaskVolume, MaskVolume]:
+    """Where motion counts, and the lung, on the velocities' grid."""
+    coarse = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes])
+    mean = coarse.mean(0)
+    difference = coarse.amax(0) - coarse.amin(0)
+    body = (mean > BODY_HU) | (difference > DIFFERENCE_HU)
+    return body, (mean < LUNG_HU) & (mean > -980.0)
+
+
+@dataclass(frozen=True)
+class FieldForecaster:
+    """Registers the observed phases, extrapolates their velocities, and warps.
+
+    Attributes:
+        name: Name of the method.
+        engine: The registration engine.
+        temporal: How the fields go on.
+        appearance: How the image is made.
+        reference: `first`, `middle` or `last` observed phase, which all fields point to.
+        samples: Number of samples behind the waveform's interval.
+        seed: Of those samples.
+        progress: Called with a stage's name, steps done and steps in all.
+    """
+
+    name: str
+    engine: RegistrationEngine
+    temporal: TemporalModel
+    appearance: AppearanceConfig = field(default_factory=lambda: AppearanceConfig(sources=1, density=False))
+    reference: str = "first"
+    samples: int = 200
+    seed: int = 0
+    progress: Progress | None = None
+
+    def forecast(
+        self, observed: PhaseSequence, targets: Sequence[Phase], trace: BreathingTrace | None = None
+    ) -> Forecast:
+        """See `rtmotion.forecasting.Forecaster`.
+
+        Raises:
+            PhaseError: With fewer than two observed phases.
+        """
+        if len(observed) < 2:
+            raise PhaseError(f"{self.name} needs at least 2 observed phases, got {len(observed)}")
+        started = time.perf_counter()
+        reference = {"first": 0, "middle": len(observed) // 2, "last": len(observed) - 1}[self.reference]
+        motion = observe_motion(observed, self.engine, reference, self.progress)
+        registered = time.perf_counter()
+        fractions = np.array([p.fraction for p in targets])
+        situation = Situation(
+            motion.gram,
+            observed.fractions,
+            fractions,
+            motion.inhale,
+            None if trace is None else trace_amplitudes(trace, np.r_[observed.fractions, fractions]),
+        )
+        combination = self.temporal.combine(situation)
+        modelled = time.perf_counter()
+        volumes, displacements = self._render(observed, motion, combination)
+        rendered = time.perf_counter()
+        uncertainty = displacement_sd(motion, combination, observed.grid) if _has_spread(combination) else None
+        return Forecast(
+            method=self.name,
+            targets=tuple(targets),
+            volumes=volumes,
+            reference=observed.phases[reference],
+            displacements=displacements,
+            uncertainty=uncertainty,
+            waveform=self._waveform(observed, motion, situation),
+            seconds={
+                "registration": registered - started,
+                "temporal model": modelled - registered,
+                "appearance": rendered - modelled,
+                "uncertainty": time.perf_counter() - rendered,
+            },
+            warnings=_warnings(motion),
+            details={
+                "engine": self.engine.name,
+                "temporal_model": self.temporal.name,
+                "weights": combination.mean.round(4).tolist(),
+                "trace": trace is not None,
+            },
+        )
+
+    def _render(
+        self, observed: PhaseSequence, motion: ObservedMotion, combination: Combination
+    ) -> tuple[tuple[Volume, ...], tuple[DisplacementField, ...]]:
+        volumes: list[Volume] = []
+        displacements: list[DisplacementField] = []
+        mean = combination.mean
+        for step, weights in enumerate(mean):
+            target = _combined(motion.velocities, weights)
+            share = np.zeros(len(observed))
+            share[motion.reference] = 1.0
+            if self.appearance.sources > 1:
+                share = blend_weights(motion.gram, weights, self.appearance)
+            image = render(target, motion.velocities, motion.grid, observed.volumes, share, self.appearance)
+            volumes.append(Volume(image.cpu(), observed.grid))
+            displacements.append(VelocityField(target, motion.grid).displacement(observed.grid).to("cpu"))
+            if self.progress is not None:
+                self.progress("predicting phases", step + 1, len(mean))
+        return tuple(volumes), tuple(displacements)
+
+    def _waveform(self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation) -> Waveform | None:
+        """The first mode's coefficient over the whole cycle, scaled to 0–1 over the observed phases."""
+        coefficients, _ = first_mode(motion.gram)
+        span = float(np.ptp(coefficients))
+        if span <= 0:
+            return None
+        if np.corrcoef(coefficients, motion.inhale)[0, 1] < 0:
+            coefficients = -coefficients
+        values = (coefficients - coefficients.min()) / span
+        dense = np.linspace(0.0, 1.0, 41)[:-1]
+        if situation.amplitude is not None:
+            dense = situation.targets
+        over_cycle = Situation(situation.gram, situation.observed, dense, situation.inhale, situation.amplitude)
+        combination = self.temporal.combine(over_cycle)
+        drawn = combination.sample(values, max(self.samples, 50), np.random.default_rng(self.seed))
+        return Waveform(
+            dense,
+            combination.mean @ values,
+            np.quantile(drawn, 0.1, axis=0),
+            np.quantile(drawn, 0.9, axis=0),
+            np.stack([observed.fractions, values], axis=1),
+        )
+
+
+def _combined(velocities: VectorBatch, weights: Array) -> Tensor:
+    share = torch.as_tensor(weights, dtype=velocities.dtype, device=velocities.device)
+    return torch.tensordot(share, velocities, dims=1)
+
+
+def _has_spread(combination: Combination) -> bool:
+    return bool(combination.spread.max() > 0)
+
+
+def _warnings(motion: ObservedMotion) -> tuple[str, ...]:
+    largest = float(np.sqrt(np.diag(motion.gram).max()))
+    if largest < 0.5:
+        return (
+            f"the observed phases hardly differ ({largest:.2f} mm root mean square in the body): "
+            "the motion to come cannot be told from them",
+        )
+    return ()
+
+
+def displacement_sd(motion: ObservedMotion, combination: Combination, grid: Grid) -> tuple[ScalarVolume, ...]:
+    """One standard deviation of the predicted displacement, mm, a target phase; see `Combination.variance_form`.
+
+    Returns:
+        On `grid`, shape (z, y, x) each: the root of the summed variances of the three components.
+    """
+    forms = combination.variance_form()
+    sigma = [UNCERTAINTY_SMOOTHING_MM / s for s in motion.grid.spacing]
+    maps = []
+    for form in forms:
+        matrix = torch.as_tensor(form, dtype=motion.velocities.dtype, device=motion.velocities.device)
+        variance = torch.einsum("iczyx,ij,jczyx->zyx", motion.velocities, matrix, motion.velocities)
+        pooled = gaussian_smooth(variance.clamp(min=0), sigma).clamp(min=1e-6).sqrt()
+        maps.append(resample(pooled, motion.grid, grid).cpu())
+    return tuple(maps)
+
+
+def MotionModelForecaster(  # noqa: N802
+    device: str = "cpu",
+    seed: int = 0,
+    samples: int = 200,
+    start: str = "unknown",
+    name: str = "motion-model",
+    progress: Progress | None = None,
+) -> FieldForecaster:
+    """The motion model: SVF registration, the cycle mixture, and appearance from several observed phases.
+
+    Args:
+        device: Torch device.
+        seed: Of the samples.
+        samples: Number of samples behind the waveform's interval.
+        start: `unknown`: the first phase is likely, not surely, end-inhale; `known`: it is.
+        name: Name of the method.
+        progress: Called with a stage's name, steps done and steps in all.
+    """
+    return FieldForecaster(
+        name=name,
+        engine=SvfRegistration(device=device),
+        temporal=CycleMixture(start=start, config=MixtureConfig()),
+        appearance=AppearanceConfig(),
+        samples=samples,
+        seed=seed,
+        progress=progress,
+    )
