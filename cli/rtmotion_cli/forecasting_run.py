@@ -1,7 +1,7 @@
 """`rtmotion forecast` as one straight road: read, observe, forecast, score, write, report."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from rtmotion_cli.terminal import Terminal
 if TYPE_CHECKING:
     from rtmotion.evaluation.protocol import MetricRow
     from rtmotion.forecasting import Forecast
-    from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence
+    from rtmotion.sequence import Phase, PhaseSequence
+    from rtmotion_data.traces import Recording
 
 FULL_CYCLE = 10
 """Phases of a cycle that is forecast where the input ends with the last observed phase."""
@@ -65,13 +66,13 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
-    trace = _read_trace(request.trace)
+    recording = _read_trace(request.trace, terminal)
     if request.out is not None:
         check_output(request.out)
     case = read_case(request.path, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "forecast"), case.files)
     observed, truth, targets = split(case.sequence, request.observe)
-    forecast = make_forecast(method, observed, targets, trace, request, terminal)
+    forecast = make_forecast(method, observed, targets, recording, request, terminal)
     metrics = score(forecast, truth, observed, terminal)
     write(out, forecast, observed, case, metrics, request, terminal)
     return ForecastResult(out, forecast, metrics)
@@ -85,7 +86,9 @@ def forecasting_method(name: str) -> Method:
     """
     method = find_method(name)
     if method.kind == "bound":
-        raise RtmotionError(f"--method {name} knows the true phases and is a bound for comparisons; use rtmotion compare")
+        raise RtmotionError(
+            f"--method {name} knows the true phases and is a bound for comparisons; use rtmotion compare"
+        )
     return method
 
 
@@ -113,8 +116,8 @@ def split(sequence: "PhaseSequence", observe: int) -> "tuple[PhaseSequence, Phas
     )
     if not targets:
         raise PhaseError(
-            f"--observe {observe} leaves nothing to forecast: the input has {observe} phases up to {sequence.labels[-1]}; "
-            f"take --observe 2 to {observe - 1}"
+            f"--observe {observe} leaves nothing to forecast: the input has {observe} phases up to "
+            f"{sequence.labels[-1]}; take --observe 2 to {observe - 1}"
         )
     return sequence, None, targets
 
@@ -123,7 +126,7 @@ def make_forecast(
     method: Method,
     observed: "PhaseSequence",
     targets: "tuple[Phase, ...]",
-    trace: "BreathingTrace | None",
+    recording: "Recording | None",
     request: ForecastRequest,
     terminal: Terminal,
 ) -> "Forecast":
@@ -133,11 +136,11 @@ def make_forecast(
         options["samples"] = request.samples
     with terminal.progress(method.name) as step:
         forecaster = method.create(**options, progress=step)
-        forecast = forecaster.forecast(observed, targets, trace)
+        forecast = forecaster.forecast(observed, targets, None if recording is None else recording.trace)
     terminal.warn(forecast.warnings)
     if terminal.verbose:
         terminal.say("seconds: " + ", ".join(f"{stage} {s:.1f}" for stage, s in forecast.seconds.items()))
-    return forecast
+    return forecast if recording is None else replace(forecast, warnings=(*forecast.warnings, *recording.warnings))
 
 
 def score(
@@ -188,9 +191,11 @@ def _listed_outputs(folder: Path) -> list[str]:
         return []
 
 
-def _read_trace(path: Path | None) -> "BreathingTrace | None":
+def _read_trace(path: Path | None, terminal: Terminal) -> "Recording | None":
     if path is None:
         return None
-    from rtmotion_data.traces import read_trace
+    from rtmotion_data.traces import read_recording
 
-    return read_trace(path)
+    recording = read_recording(path)
+    terminal.warn(recording.warnings)
+    return recording

@@ -15,11 +15,14 @@ import typer
 
 from rtmotion.errors import RtmotionError
 from rtmotion_cli import commands
+from rtmotion_cli.options import join_spacing
 from rtmotion_cli.terminal import complain
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+UsageError: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
 """What the parser raises for a wrong option; it comes from click or from typer's own copy of it."""
 
 INPUT_FAULTS = {
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # a terminal that lacks a character gets a substitute, not a fault
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = join_spacing(sys.argv[1:] if arguments is None else arguments)
     verbose = bool({"-v", "--verbose"} & set(given))
     with warnings.catch_warnings():
         if not sys.warnoptions:
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RtmotionError as error:
             return _refuse(str(error), verbose)
         except UsageError as error:
-            return _refuse(_usage_message(error), verbose)
+            return _refuse(_usage_message(error, given), verbose)
         except BrokenPipeError:
             # whoever read our output has gone: say nothing more, not even at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,11 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
-def _usage_message(error: Exception) -> str:
+def _usage_message(error: Exception, given: Sequence[str]) -> str:
     """The parser's own words, and where help is."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "rtmotion"
+    command = next((f"rtmotion {name}" for name in given[:1] if name in commands.EXAMPLES), "rtmotion")
     return f"{message.rstrip('.')}; see {command} --help"
 
 

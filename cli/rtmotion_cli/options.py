@@ -1,5 +1,7 @@
 """The options that commands share; their names are the parameter names of the API."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +46,21 @@ def parse_numbers(text: str, option: str) -> list[float]:
     if not numbers or not all(abs(n) < float("inf") for n in numbers):
         raise RtmotionError(f"{option} takes numbers separated by commas, such as 0,10,20; got {text!r}")
     return numbers
+
+
+def join_spacing(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--spacing X Y Z` as `--spacing X,Y,Z`, so that one number and three are both taken.
+
+    >>> join_spacing(["phantom", "out", "--spacing", "2", "2", "2.5", "-q"])
+    ['phantom', 'out', '--spacing', '2,2,2.5', '-q']
+    """
+    joined = list(arguments)
+    if "--spacing" in joined:
+        first = joined.index("--spacing") + 1
+        numbers = joined[first : first + 3]
+        if len(numbers) == 3 and all(re.fullmatch(r"\d+(\.\d+)?", n) for n in numbers):
+            joined[first : first + 3] = [",".join(numbers)]
+    return joined
 
 
 def parse_phases(text: str | None) -> list[float] | None:

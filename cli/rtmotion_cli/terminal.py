@@ -17,9 +17,9 @@ Step = Callable[[str, int, int], None]
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and without characters that would steer the terminal.
+    r"""The text without line breaks and without characters that would steer the terminal.
 
-    >>> one_line("a file named\\n\\x1b[31mred")
+    >>> one_line("a file named\n\x1b[31mred")
     'a file named ?[31mred'
     """
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

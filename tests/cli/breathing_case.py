@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 SIZE = (28, 24, 20)
 SPACING = (4.0, 4.0, 5.0)

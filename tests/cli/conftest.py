@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.breathing_case import Answer, Run, write_case
 
 from rtmotion_cli.main import main
+from tests.cli.breathing_case import Answer, Run, write_case
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
+
 from tests.cli.breathing_case import Run, breathing_volume, write_case, write_image
 
 Arguments = tuple[object, ...]

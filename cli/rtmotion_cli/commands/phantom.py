@@ -13,11 +13,15 @@ from rtmotion_cli.terminal import Terminal, write_json, write_line
 def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)],
     phases: Annotated[int, typer.Option("--phases", min=2, max=50, help="Phases of the cycle.")] = 10,
-    size: Annotated[
-        tuple[int, int, int], typer.Option("--size", metavar="X Y Z", help="Voxels along x, y and z.")
-    ] = (128, 96, 96),
-    spacing: Annotated[str, typer.Option("--spacing", metavar="MM[,MM,MM]", help="Voxel spacing, mm.")] = "2.5",
-    image_format: Annotated[str, typer.Option("--format", metavar="nifti|dicom", help="How to write the phases.")] = "nifti",
+    size: Annotated[tuple[int, int, int], typer.Option("--size", metavar="X Y Z", help="Voxels along x, y and z.")] = (
+        128,
+        96,
+        96,
+    ),
+    spacing: Annotated[str, typer.Option("--spacing", metavar="MM[,MM,MM]", help="Voxel spacing, mm.")] = "3",
+    image_format: Annotated[
+        str, typer.Option("--format", metavar="nifti|dicom", help="How to write the phases.")
+    ] = "nifti",
     json: Json = False,
     device: Device = "auto",
     seed: Seed = 0,

@@ -14,7 +14,8 @@ def register(
     path: InputPath,
     method: Annotated[str, typer.Option("--method", help="Name of a registration engine.")] = NATIVE,
     reference: Annotated[
-        str | None, typer.Option("--reference", metavar="LABEL", help="The phase the fields point to.  [default: first]")
+        str | None,
+        typer.Option("--reference", metavar="LABEL", help="The phase the fields point to.  [default: first]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to write.  [default: CASE_fields]")
