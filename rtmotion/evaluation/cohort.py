@@ -1,0 +1,255 @@
+"""The work of a comparison: cases, methods and k, each finished result on disk before the next begins."""
+
+import hashlib
+import json
+import os
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import rtmotion
+from rtmotion.errors import RtmotionError
+from rtmotion.evaluation.memory import PeakMemory
+from rtmotion.evaluation.protocol import MetricRow, evaluate, region_masks
+from rtmotion.forecasting import Forecast
+from rtmotion.methods import Method
+from rtmotion.sequence import PhaseSequence
+from rtmotion.types import MaskVolume
+
+PROTOCOL_VERSION = 1
+"""Goes up when a metric or region changes, so that results of an older protocol are redone."""
+
+RESULT_SCHEMA = "rtmotion.compare.result/1"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A patient (or phantom) of a comparison.
+
+    Attributes:
+        name: What it is called in tables; holds no patient data, and differs from every other case's.
+        load: Reads the sequence; must be picklable (a function of a module, `functools.partial` of one) to travel to
+            another process.
+        fingerprint: Text that changes when the input changes (paths, sizes, times of files), so that results are
+            redone; empty where the name says it all.
+    """
+
+    name: str
+    load: Callable[[], PhaseSequence]
+    fingerprint: str = ""
+
+
+class ForecastWriter(Protocol):
+    """Writes a forecast's own files into the folder of its case, k and method; must be picklable."""
+
+    def __call__(
+        self,
+        folder: Path,
+        forecast: Forecast,
+        observed: PhaseSequence,
+        truth: PhaseSequence,
+        rows: Sequence[MetricRow],
+        *,
+        keep_volumes: bool,
+    ) -> None:
+        """Writes the files; `keep_volumes` says whether volumes and fields are wanted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run on every case.
+
+    Attributes:
+        observe: The numbers of observed phases.
+        methods: The cards of the methods, in the order in which they run.
+        out: The comparison's folder.
+        device: Torch device.
+        seed: Of everything random.
+        keep_volumes: Whether the writer is to keep volumes and fields.
+        save_forecast: Writes each forecast's own files, or None.
+    """
+
+    observe: tuple[int, ...]
+    methods: tuple[Method, ...]
+    out: Path
+    device: str = "cpu"
+    seed: int = 0
+    keep_volumes: bool = False
+    save_forecast: ForecastWriter | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method made of a case at one k, or why it failed.
+
+    Attributes:
+        case: Name of the case.
+        method: Name of the method.
+        kind: Its kind; see `rtmotion.methods.Method`.
+        observe: Number of observed phases.
+        predicted: Labels of the predicted phases, the next one first.
+        rows: The metrics; empty where it failed.
+        error: One line that says why it failed, or None.
+        seconds: `forecast` (making the forecaster and its forecast) and `evaluate`, wall time.
+        stages: Seconds that the method states for its own stages.
+        peak_memory_mb: Largest resident memory of the process while it forecast, MiB.
+        memory_before_mb: Resident memory before it began (the case's volumes included), MiB.
+        warnings: What the method warns of.
+        details: Further facts that the method states.
+        fingerprint: Of everything that the result depends on.
+        keep_volumes: Whether volumes were written.
+    """
+
+    case: str
+    method: str
+    kind: str
+    observe: int
+    predicted: tuple[str, ...] = ()
+    rows: tuple[MetricRow, ...] = ()
+    error: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+    memory_before_mb: float = 0.0
+    warnings: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    keep_volumes: bool = False
+
+
+def result_folder(out: Path, case: str, observe: int, method: str) -> Path:
+    """Where the result of a case, k and method lies: `out/cases/<case>/<k>/<method>`."""
+    return out / "cases" / folder_name(case) / str(observe) / folder_name(method)
+
+
+def folder_name(name: str) -> str:
+    """A name as a folder on any system.
+
+    >>> folder_name("patient 1: left/upper")
+    'patient-1-left-upper'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "case"
+
+
+def fingerprint(case: Case, observe: int, method: Method, plan: Plan) -> str:
+    """A hash of everything that a result depends on."""
+    parts = [rtmotion.__version__, PROTOCOL_VERSION, case.name, case.fingerprint, observe, plan.device, plan.seed]
+    card = [method.name, method.kind, method.target, sorted(map(str, method.options.items()))]
+    return hashlib.sha256(json.dumps([parts, card]).encode()).hexdigest()[:16]
+
+
+def stored_result(case: Case, observe: int, method: Method, plan: Plan) -> Result | None:
+    """The result that is on disk and still holds; None where it has to be made: missing, outdated or failed."""
+    path = result_folder(plan.out, case.name, observe, method.name) / RESULT_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        schema = found.pop("schema")
+        rows = tuple(MetricRow(**row) for row in found.pop("rows"))
+        sequences: dict[str, Any] = {name: tuple(found.pop(name)) for name in ("predicted", "warnings")}
+        result = Result(rows=rows, **sequences, **found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    current = schema == RESULT_SCHEMA and result.fingerprint == fingerprint(case, observe, method, plan)
+    return result if current and result.error is None and result.keep_volumes >= plan.keep_volumes else None
+
+
+def store_result(result: Result, folder: Path) -> None:
+    """Writes a result: beside, then renamed, so that it is whole or not there."""
+    write_json({"schema": RESULT_SCHEMA, **asdict(result)}, folder / RESULT_FILE)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Writes JSON beside `path` and renames it; what JSON does not know becomes text, what is not finite null."""
+    known = json.loads(json.dumps(content, default=str), parse_constant=lambda _: None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(known, indent=1, allow_nan=False), encoding="utf-8")
+    beside.replace(path)
+
+
+def run_case(case: Case, plan: Plan) -> Iterator[Result]:
+    """Runs every k and method on a case, yields each result when it is on disk; skips what is there already."""
+    sequence: PhaseSequence | None = None
+    load_error: str | None = None
+    masks: dict[str, dict[str, MaskVolume]] = {}
+    for observe in plan.observe:
+        for method in plan.methods:
+            result = stored_result(case, observe, method, plan)
+            if result is None:
+                if sequence is None and load_error is None:
+                    try:
+                        sequence = case.load()
+                    except Exception as error:
+                        load_error = f"cannot load the case: {describe(error)}"
+                result = _run_method(case, observe, method, plan, sequence, load_error, masks)
+                store_result(result, result_folder(plan.out, case.name, observe, method.name))
+            yield result
+
+
+def _run_method(
+    case: Case,
+    observe: int,
+    method: Method,
+    plan: Plan,
+    sequence: PhaseSequence | None,
+    load_error: str | None,
+    masks: dict[str, dict[str, MaskVolume]],
+) -> Result:
+    identity: dict[str, Any] = {
+        "case": case.name,
+        "method": method.name,
+        "kind": method.kind,
+        "observe": observe,
+        "fingerprint": fingerprint(case, observe, method, plan),
+        "keep_volumes": plan.keep_volumes,
+    }
+    if sequence is None:
+        return Result(**identity, error=load_error)
+    memory = PeakMemory()
+    start = time.perf_counter()
+    try:
+        observed, truth = sequence.observe(observe)
+        with memory:
+            # only a bound is handed the answer
+            knowledge = {"truth": truth} if method.kind == "bound" else {}
+            forecaster = method.create(**knowledge, device=plan.device, seed=plan.seed)
+            forecast = forecaster.forecast(observed, truth.phases)
+        forecast_end = time.perf_counter()
+        for phase, volume in zip(truth.phases, truth.volumes, strict=True):
+            if phase.label not in masks:
+                masks[phase.label] = region_masks(volume)
+        rows = evaluate(forecast, truth, observed, regions=masks)
+        seconds = {"forecast": forecast_end - start, "evaluate": time.perf_counter() - forecast_end}
+        if plan.save_forecast is not None:
+            folder = result_folder(plan.out, case.name, observe, method.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            plan.save_forecast(folder, forecast, observed, truth, rows, keep_volumes=plan.keep_volumes)
+    except Exception as error:
+        return Result(**identity, error=describe(error), seconds={"forecast": time.perf_counter() - start})
+    return Result(
+        **identity,
+        predicted=truth.labels,
+        rows=tuple(rows),
+        seconds=seconds,
+        stages=dict(forecast.seconds),
+        peak_memory_mb=memory.peak_mb,
+        memory_before_mb=memory.before_mb,
+        warnings=forecast.warnings,
+        details=dict(forecast.details),
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line on what went wrong: the message of an expected error, kind, message and place of any other."""
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, RtmotionError):
+        return first
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {first}{place}"
