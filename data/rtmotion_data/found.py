@@ -19,6 +19,8 @@ class FoundPhase:
         evidence: What says so, in words, with the text or tag itself (never patient data).
         confidence: 0 to 1.
         files: The files that hold it, in slice order; one entry where all phases share one file.
+        frames: Number (from 0) of each slice's frame in its file, in slice order, where DICOM files hold several
+            frames; empty otherwise.
     """
 
     label: str
@@ -26,6 +28,7 @@ class FoundPhase:
     evidence: str
     confidence: float
     files: tuple[Path, ...]
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
