@@ -1,5 +1,6 @@
 """How well two segmentations of a structure agree, in overlap, surface distance and place."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,11 @@ def surface_distance(predicted: AnyVolume, truth: AnyVolume, grid: Grid) -> Surf
         return None
     pair = [torch.from_numpy(np.pad(m[box], 1))[None, None].float() for m in (a, b)]
     spacing = grid.spacing[::-1]
-    hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
-    mda = compute_average_surface_distance(*pair, include_background=True, symmetric=True, spacing=spacing)
+    with warnings.catch_warnings():
+        # MONAI 1.6 warns of an argument that it passes to itself
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+        mda = compute_average_surface_distance(*pair, include_background=True, symmetric=True, spacing=spacing)
     return SurfaceDistance(float(hd95), float(mda))
 
 
