@@ -31,26 +31,34 @@ class Case:
         return [file for phase in self.found.phases for file in phase.files]
 
 
-def inspect_path(path: Path, terminal: Terminal, study: str | None = None, phases: str | None = None) -> "Inspection":
-    """What is at a path, without its voxels."""
+def inspect_paths(
+    paths: Sequence[Path],
+    terminal: Terminal,
+    study: str | None = None,
+    phases: str | None = None,
+    *,
+    artefacts: bool = False,
+) -> "Inspection":
+    """What is at a path (or in several files, one a phase); `artefacts` reads the voxels too."""
     from rtmotion_data.inspection import inspect
 
-    with terminal.progress(f"looking at {path}") as step:
+    with terminal.progress(f"looking at {paths[0]}") as step:
         return inspect(
-            path,
+            list(paths),
             study=study,
             phases=parse_phases(phases),
+            artefacts=artefacts,
             progress=lambda done, total: step("files", done, total),
         )
 
 
-def read_case(path: Path, terminal: Terminal, study: str | None = None, phases: str | None = None) -> Case:
-    """The phase sequence at a path; its warnings are said."""
+def read_case(paths: Sequence[Path], terminal: Terminal, study: str | None = None, phases: str | None = None) -> Case:
+    """The phase sequence at a path (or in several files, one a phase); its warnings are said."""
     from rtmotion_data.inspection import read
 
-    with terminal.progress(f"reading {path}") as step:
+    with terminal.progress(f"reading {paths[0]}") as step:
         sequence, found = read(
-            path,
+            list(paths),
             study=study,
             phases=parse_phases(phases),
             progress=lambda done, total: step("files", done, total),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtmotion.errors import PhaseError, ReadError, RtmotionError
 from rtmotion.methods import find_method
-from rtmotion_cli.cases import inspect_path, versions
+from rtmotion_cli.cases import inspect_paths, versions
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
 
@@ -67,10 +67,9 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
     check_output(request.out)
     found = look_at_cases(request, terminal)
 
-    from rtmotion.report import write_comparison_report
-
     from rtmotion.evaluation.cohort import folder_name
     from rtmotion.evaluation.comparison import compare
+    from rtmotion.report import write_comparison_report
 
     cases = [
         make_case(name, path, f, request.study) for (name, f), path in zip(found.items(), request.paths, strict=True)
@@ -103,7 +102,7 @@ def look_at_cases(request: ComparisonRequest, terminal: Terminal) -> "dict[str, 
     """
     found: dict[str, FoundSequence] = {}
     for path in request.paths:
-        sequences = inspect_path(path, terminal, request.study).sequences
+        sequences = inspect_paths([path], terminal, request.study).sequences
         if len(sequences) != 1:
             names = ", ".join(s.name for s in sequences) or "none"
             raise ReadError(f"{path}: one phase sequence is needed for a case, found {names}; choose one with --study")

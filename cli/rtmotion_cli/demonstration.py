@@ -29,7 +29,9 @@ def run_demonstration(out: Path, device: str, seed: int, terminal: Terminal) -> 
         terminal.say(f"generating a breathing patient: {patient}")
         run_phantom(PhantomRequest(patient, size=SIZE, spacing=SPACING, device=device, seed=seed), terminal)
     terminal.say(f"forecasting the phases after the first {OBSERVE}: {out / 'forecast'}")
-    forecast = run_forecast(ForecastRequest(patient, OBSERVE, out=out / "forecast", device=device, seed=seed), terminal)
+    forecast = run_forecast(
+        ForecastRequest((patient,), OBSERVE, out=out / "forecast", device=device, seed=seed), terminal
+    )
     terminal.say(f"comparing with the quick baselines: {out / 'comparison'}")
     run_comparison(
         ComparisonRequest((patient,), (OBSERVE,), METHODS, out / "comparison", device=device, seed=seed), terminal

@@ -26,7 +26,7 @@ class ForecastRequest:
     """What the user asked for.
 
     Attributes:
-        path: The input.
+        paths: The input: one folder or file, or one 3D file a phase.
         observe: How many phases are given, the first in order.
         method: Name of the forecaster.
         out: Output folder; None takes `<case>_forecast` in the current folder.
@@ -38,7 +38,7 @@ class ForecastRequest:
         seed: Of everything random.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     observe: int
     method: str = "video"
     out: Path | None = None
@@ -69,7 +69,7 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
     recording = _read_trace(request.trace, terminal)
     if request.out is not None:
         check_output(request.out)
-    case = read_case(request.path, terminal, request.study, request.phases)
+    case = read_case(request.paths, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "forecast"), case.files)
     observed, truth, targets = split(case.sequence, request.observe)
     forecast = make_forecast(method, observed, targets, recording, request, terminal)

@@ -11,8 +11,11 @@ from rtmotion.errors import RtmotionError
 
 PATH_HELP = "A DICOM folder, a 4D image, a folder with one 3D image a phase, a DIR-Lab case or a phantom."
 
-InputPath = Annotated[Path, typer.Argument(metavar="PATH", help=PATH_HELP, show_default=False)]
-InputPaths = Annotated[list[Path], typer.Argument(metavar="PATH...", help=PATH_HELP, show_default=False)]
+InputPath = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or several 3D images, one a phase.", show_default=False),
+]
+Cases = Annotated[list[Path], typer.Argument(metavar="PATH...", help=f"One case each. {PATH_HELP}", show_default=False)]
 
 Study = Annotated[
     str | None, typer.Option("--study", help="Which study, where the folder holds several (inspect lists them).")

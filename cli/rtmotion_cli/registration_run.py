@@ -1,7 +1,6 @@
 """`rtmotion register`: displacement fields from a reference phase to all others, with what they are worth."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from rtmotion.sequence import PhaseSequence
 
 SCHEMA = "rtmotion.register/1"
+SUMMARY = "register.json"
 NATIVE = "svf"
 
 
@@ -24,7 +24,7 @@ class RegistrationRequest:
     """What the user asked for.
 
     Attributes:
-        path: The input.
+        paths: The input: one folder or file, or one 3D file a phase.
         method: Name of the registration engine.
         reference: Label of the phase that the fields point to; None takes the first.
         out: Output folder; None takes `<case>_fields` in the current folder.
@@ -34,7 +34,7 @@ class RegistrationRequest:
         seed: Of everything random.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     method: str = NATIVE
     reference: str | None = None
     out: Path | None = None
@@ -58,7 +58,7 @@ def run_registration(request: RegistrationRequest, terminal: Terminal) -> dict[s
     engine = create_engine(request.method, request.device, request.seed)
     if request.out is not None:
         check_output(request.out)
-    case = read_case(request.path, terminal, request.study, request.phases)
+    case = read_case(request.paths, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "fields"), case.files)
     reference = reference_index(case.sequence, request.reference)
     with terminal.progress(request.method) as step:
@@ -138,21 +138,21 @@ def measure(sequence: "PhaseSequence", index: int, reference: int, registration:
 def _write(
     out: Path, summary: dict[str, Any], registrations: "tuple[Registration, ...]", sequence: "PhaseSequence"
 ) -> None:
+    from rtmotion_data.writers.atomic import together, write_json
     from rtmotion_data.writers.metaimage import write_displacement
 
     former = _listed_fields(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for row, registration in zip(summary["fields"], registrations, strict=True):
-        write_displacement(out / row["displacement"], registration.displacement)
-    beside = out / f".register.json.{os.getpid()}"
-    beside.write_text(json.dumps(summary, indent=2, allow_nan=False), encoding="utf-8")
-    beside.replace(out / "register.json")
+    with together(out, last=SUMMARY) as staging:
+        for row, registration in zip(summary["fields"], registrations, strict=True):
+            write_displacement(staging / row["displacement"], registration.displacement)
+        write_json(staging / SUMMARY, summary)
     remove_stale(out, former, _listed_fields(out))
 
 
 def _listed_fields(folder: Path) -> list[str]:
     """The fields that register.json of a folder lists; none where there is none."""
     try:
-        return [str(row["displacement"]) for row in json.loads((folder / "register.json").read_text())["fields"]]
+        fields = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["fields"]
+        return [str(row["displacement"]) for row in fields]
     except (OSError, ValueError, KeyError, TypeError):
         return []

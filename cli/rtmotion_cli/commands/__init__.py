@@ -1,5 +1,7 @@
 """One module a command, each about ten lines: parse, call, print or save."""
 
+from collections.abc import Callable
+
 import typer
 
 from rtmotion_cli.commands.compare import compare
@@ -26,7 +28,7 @@ EXAMPLES = {
 
 def register(app: typer.Typer) -> None:
     """Adds all commands to the application."""
-    commands = {
+    commands: dict[str, Callable[..., None]] = {
         "inspect": inspect,
         "phantom": phantom,
         "forecast": forecast,

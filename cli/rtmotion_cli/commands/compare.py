@@ -7,8 +7,8 @@ import typer
 
 from rtmotion_cli.comparison_run import QUICK_METHODS, ComparisonRequest, run_comparison
 from rtmotion_cli.options import (
+    Cases,
     Device,
-    InputPaths,
     Json,
     Quiet,
     Seed,
@@ -22,7 +22,7 @@ from rtmotion_cli.terminal import Terminal, write_json, write_line, write_table
 
 
 def compare(
-    paths: InputPaths,
+    paths: Cases,
     observe: Annotated[
         str, typer.Option("--observe", metavar="K[,K2,...]", help="How many phases are given; several are run in turn.")
     ] = "5",

@@ -49,7 +49,9 @@ def forecast(
     counts = parse_observe(observe)
     if len(counts) != 1:
         raise RtmotionError(f"forecast takes one --observe, got {observe!r}; for several use rtmotion compare")
-    request = ForecastRequest(path, counts[0], method, out, trace, samples, study, phases, resolve_device(device), seed)
+    request = ForecastRequest(
+        tuple(path), counts[0], method, out, trace, samples, study, phases, resolve_device(device), seed
+    )
     result = run_forecast(request, Terminal(quiet, verbose))
     show_json(result) if json else show(result)
 

@@ -1,9 +1,11 @@
 """`rtmotion inspect`: what is in there."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rtmotion.errors import ReadError
-from rtmotion_cli.cases import inspect_path
+from rtmotion_cli.cases import inspect_paths
 from rtmotion_cli.options import InputPath, Json, Phases, Quiet, Study, UnusedDevice, UnusedSeed, Verbose
 from rtmotion_cli.terminal import Terminal, write_json, write_line, write_table
 
@@ -15,6 +17,7 @@ def inspect(
     path: InputPath,
     study: Study = None,
     phases: Phases = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Headers only: no look for sorting artefacts.")] = False,
     json: Json = False,
     device: UnusedDevice = "auto",
     seed: UnusedSeed = 0,
@@ -22,14 +25,14 @@ def inspect(
     verbose: Verbose = False,
 ) -> None:
     """Shows what is at PATH: phases in order with the evidence for each label, geometry, and what is wrong with it."""
-    inspection = inspect_path(path, Terminal(quiet, verbose), study, phases)
+    inspection = inspect_paths(path, Terminal(quiet, verbose), study, phases, artefacts=not quick)
     if json:
         write_json(inspection.to_json())
     else:
         show(inspection)
     if not inspection.sequences:
         reasons = "; ".join(dict.fromkeys(f"{a.description}: {a.reason}" for a in inspection.set_aside))
-        raise ReadError(f"{path}: no phase sequence found ({reasons or 'nothing that looks like CT'})")
+        raise ReadError(f"{path[0]}: no phase sequence found ({reasons or 'nothing that looks like CT'})")
 
 
 def show(inspection: "Inspection") -> None:

@@ -29,7 +29,7 @@ def register(
     verbose: Verbose = False,
 ) -> None:
     """Registers every phase to a reference: dvf_NN.mha (mm, LPS, phase NN to reference) and register.json."""
-    request = RegistrationRequest(path, method, reference, out, study, phases, resolve_device(device), seed)
+    request = RegistrationRequest(tuple(path), method, reference, out, study, phases, resolve_device(device), seed)
     summary = run_registration(request, Terminal(quiet, verbose))
     if json:
         write_json(summary)
