@@ -33,3 +33,7 @@ class UnknownNameError(RtmotionError):
 
 class MissingExtraError(RtmotionError):
     """An optional package is not installed; the message gives the pip line."""
+
+
+class ReadWarning(UserWarning):
+    """Something about the voxels that a reader saw only while reading them, and what it did about it."""

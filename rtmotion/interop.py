@@ -26,6 +26,16 @@ def grid_from_sitk(image: Any) -> Grid:
     return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
+def frame_grid_from_sitk(image: Any) -> Grid:
+    """The grid of one frame of a 4D SimpleITK image, or of an image reader that has read the header of one."""
+    if image.GetDimension() != 4:
+        raise GeometryError(f"a 4D image was expected, this one has {image.GetDimension()} dimensions")
+    direction = np.reshape(image.GetDirection(), (4, 4))[:3, :3]
+    return Grid(
+        image.GetSize()[:3], image.GetSpacing()[:3], image.GetOrigin()[:3], tuple(direction.reshape(-1).tolist())
+    )
+
+
 def _place_sitk(image: Any, grid: Grid) -> Any:
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
