@@ -5,11 +5,13 @@ Exit codes: 0 done; 1 an unexpected fault (traceback with -v); 2 bad input, one 
 
 import errno
 import io
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -81,10 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stream.reconfigure(errors="replace")
     given = join_spacing(sys.argv[1:] if arguments is None else arguments)
     verbose = bool({"-v", "--verbose"} & set(given))
-    with warnings.catch_warnings():
-        if not sys.warnoptions:
-            # what libraries say to programmers is no message to a user, and may quote the patient
-            warnings.simplefilter("default" if verbose else "ignore")
+    with libraries_quiet(verbose):
         try:
             code = app(given, prog_name="rtmotion", standalone_mode=False)
         except KeyboardInterrupt:
@@ -112,6 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         complain("interrupted; files that were not finished are not there")
     return code if isinstance(code, int) else DONE
+
+
+@contextmanager
+def libraries_quiet(verbose: bool) -> Iterator[None]:
+    """Keeps back what libraries say to programmers: it is no message to a user, and may quote the patient."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("default" if verbose else "ignore")
+        if not verbose:
+            logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
 
 
 def _usage_message(error: Exception, given: Sequence[str]) -> str:

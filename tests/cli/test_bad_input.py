@@ -141,11 +141,8 @@ def two_dimensional(folder: Path, case: Path) -> Arguments:
 
 
 def duplicate_phases(folder: Path, case: Path) -> Arguments:
-    write_case(folder / "a", range(0, 100, 20))
-    for file in sorted((folder / "a").iterdir()):
-        file.rename(folder / file.name)
-    (folder / "a").rmdir()
-    write_image(folder / "again_phase_40.nii.gz", breathing_volume(0.1))
+    write_case(folder, range(0, 100, 20))
+    write_image(folder / "phase_040.nii.gz", breathing_volume(0.1))
     return forecast(folder)
 
 
@@ -253,7 +250,7 @@ BAD_INPUTS: list[tuple[Callable[[Path, Path], Arguments], list[str]]] = [
     (out_is_the_input, ["--out", "input"]),
     (zero_spacing, ["phase_40.nii.gz"]),
     (two_dimensional, ["radiograph.nii.gz"]),
-    (duplicate_phases, ["phase_40"]),
+    (duplicate_phases, ["phase_40.nii.gz", "phase_040.nii.gz"]),
     (colour_image, ["phase_00.mha"]),
     (complex_image, ["phase_00.nii.gz"]),
     (corrupt_dicom, ["input"]),
