@@ -59,6 +59,7 @@ _PHASE: tuple[tuple[str, re.Pattern[str], float, bool], ...] = (
     ("In/Ex", re.compile(_IN_EX, re.I), 0.6, False),
     ("phase", re.compile(rf"phase[\s_:=#-]*{_NUMBER}\s*%", re.I), 0.9, False),
     ("phase", re.compile(r"phase[\s_:=#-]*(\d{2,3})(?![\d.])", re.I), 0.8, False),
+    ("phase", re.compile(r"phase[\s_:=#-]*(0)(?![\d.])", re.I), 0.6, True),
     ("T", re.compile(rf"{_EDGE}T[\s_-]?{_NUMBER}\s*%", re.I), 0.9, False),
     ("T", re.compile(rf"{_EDGE}T[\s_-]?(\d[05])(?![a-z0-9.])", re.I), 0.6, True),
     ("percent alone", re.compile(rf"^\s*{_NUMBER}\s*%\s*[A-Z]?\s*$"), 0.8, False),

@@ -202,7 +202,7 @@ def _found(name: str, assembled: Assembled, headers: Headers, dropped: Mapping[P
     phases = tuple(_found_phase(m) for m in assembled.members)
     folders = {s.path.parent for m in assembled.members for s in m.stack.slices}
     warnings = list(assembled.warnings)
-    warnings += [f"{p.name} in {p.parent.name}: {why}" for p, why in headers.unreadable if p.parent in folders]
+    warnings += [f"{p.name}: {why}" for p, why in headers.unreadable if p.parent in folders]
     used = {s.path for m in assembled.members for s in m.stack.slices}
     if copied := [c for c, original in dropped.items() if original in used]:
         more = f" and {len(copied) - 1} more" if len(copied) > 1 else ""

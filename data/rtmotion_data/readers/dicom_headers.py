@@ -148,7 +148,10 @@ def read_slices(path: Path) -> list[Slice] | str | None:
             at = file.tell()
             end = file.read(12)
             size = file.seek(0, os.SEEK_END)
-        return list(_slices(path, dataset, size, at, end))
+        slices = list(_slices(path, dataset, size, at, end))
+        if slices and not slices[0].study and not slices[0].modality:
+            return "its header is cut off" if marked else None
+        return slices
     except PermissionError:
         return "it may not be opened (permission denied)"
     except Exception as error:  # pydicom raises whatever a broken file makes it stumble over
@@ -181,6 +184,7 @@ def _slices(path: Path, dataset: Any, size: int, at: int, end: bytes) -> Iterato
     signed = bool(binary(dataset, "PixelRepresentation"))
     slope, intercept = decimals(dataset, "RescaleSlope"), decimals(dataset, "RescaleIntercept")
     plain = not compressed and bits == 16 and binary(dataset, "SamplesPerPixel") in (None, 1)
+    start = pixel_start(end, at, implicit, little, count) if plain else None
     whole = Slice(
         path=path,
         folder=path.parent.name,
@@ -212,8 +216,8 @@ def _slices(path: Path, dataset: Any, size: int, at: int, end: bytes) -> Iterato
         slope=slope[0] if slope and slope[0] else 1.0,
         intercept=intercept[0] if intercept else 0.0,
         padding=_padding(binary(dataset, "PixelPaddingValue"), signed),
-        truncated=not compressed and modality == "CT" and size < count,
-        pixels=pixel_start(end, at, implicit, little, count) if plain else None,
+        truncated=not compressed and modality == "CT" and size < (start or 0) + count,
+        pixels=start,
         signed=signed,
     )
     per_frame = get(dataset, "PerFrameFunctionalGroupsSequence", list)

@@ -42,7 +42,7 @@ class Series:
         """How the series is called in messages: number, description, number of images; no patient data."""
         number = "" if self.first.series_number is None else f" {self.first.series_number}"
         described = " ".join(self.first.description.split())
-        quoted = f" '{described}'" if described else f" in folder '{self.first.folder}'"
+        quoted = f" '{described}'" if described else " without description"
         return f"series{number}{quoted} ({len(self.slices)} images)"
 
     @property

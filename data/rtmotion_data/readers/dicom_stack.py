@@ -15,8 +15,8 @@ from rtmotion_data.readers.dicom_headers import Slice
 SAME_PLACE = 0.02
 """mm: slices nearer than this lie at the same place (positions are written with two or three decimals)."""
 
-UNEVEN = 0.05
-"""mm: distances of neighbouring slices may differ by this, or by 2 % of them, from rounding alone."""
+UNEVEN = 0.11
+"""mm: distances of neighbouring slices may differ by this, or by 2 % of them: some write positions with one decimal."""
 
 SIDEWAYS = 0.5
 """mm: slices may lie so far beside the line from the first to the last."""
@@ -150,8 +150,10 @@ def _distances(
         )
     ratios = np.maximum(np.rint(distances / step), 1)
     uneven = np.abs(distances - ratios * step) > allowed * ratios
-    if uneven.any():
-        p = int(np.argmax(uneven))
+    even = np.linspace(first[0], first[-1], len(first)) if not faults else first
+    drift = np.abs(first - even) > 2 * allowed
+    if uneven.any() or drift.any():
+        p = int(np.argmax(uneven if uneven.any() else drift[1:]))
         faults.append(
             f"uneven slice distances: {distances.min():.3f} to {distances.max():.3f} mm, "
             f"first at {describe_place(slices[index[p]], normal)} ({slices[index[p]].path.name})"
