@@ -96,8 +96,8 @@ def test_the_fields_lead_landmarks_of_a_predicted_phase_to_the_reference(patient
     lines = (patient / "landmarks.csv").read_text(encoding="utf-8").splitlines()[1:]
     points: dict[str, dict[str, list[float]]] = {}
     for line in lines:
-        name, phase, *xyz = line.split(",")
-        points.setdefault(phase, {})[name] = [float(v) for v in xyz]
+        name, percent, *xyz = line.split(",")
+        points.setdefault(f"T{int(percent):02d}", {})[name] = [float(v) for v in xyz]
     there = points[written["reference"]]
     stated = metric(written, "landmarks", "tre_mean")
     for output in written["outputs"]:

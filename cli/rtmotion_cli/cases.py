@@ -1,10 +1,13 @@
 """What is read at a path, for every command in the same way."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtmotion.errors import ReadWarning
 from rtmotion_cli.options import parse_phases
 from rtmotion_cli.terminal import Terminal
 
@@ -42,29 +45,46 @@ def inspect_paths(
     """What is at a path (or in several files, one a phase); `artefacts` reads the voxels too."""
     from rtmotion_data.inspection import inspect
 
-    with terminal.progress(f"looking at {paths[0]}") as step:
-        return inspect(
+    with terminal.progress(f"looking at {paths[0]}") as step, said_while_reading() as said:
+        inspection = inspect(
             list(paths),
             study=study,
             phases=parse_phases(phases),
             artefacts=artefacts,
             progress=lambda done, total: step("files", done, total),
         )
+    if len(inspection.sequences) != 1:
+        return inspection
+    return replace(inspection, sequences=(with_warnings(inspection.sequences[0], said),))
 
 
 def read_case(paths: Sequence[Path], terminal: Terminal, study: str | None = None, phases: str | None = None) -> Case:
-    """The phase sequence at a path (or in several files, one a phase); its warnings are said."""
+    """The phase sequence at a path (or in several files, one a phase)."""
     from rtmotion_data.inspection import read
 
-    with terminal.progress(f"reading {paths[0]}") as step:
+    with terminal.progress(f"reading {paths[0]}") as step, said_while_reading() as said:
         sequence, found = read(
             list(paths),
             study=study,
             phases=parse_phases(phases),
             progress=lambda done, total: step("files", done, total),
         )
-    terminal.warn(found.warnings)
-    return Case(sequence, found)
+    return Case(sequence, with_warnings(found, said))
+
+
+@contextmanager
+def said_while_reading() -> Iterator[list[str]]:
+    """Gathers what the readers notice only when they read the voxels; the list is filled when the body ends."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReadWarning)
+        yield said
+    said.extend(str(w.message) for w in caught if issubclass(w.category, ReadWarning))
+
+
+def with_warnings(found: "FoundSequence", said: Sequence[str]) -> "FoundSequence":
+    """What was found, with further warnings, each once."""
+    return replace(found, warnings=tuple(dict.fromkeys([*found.warnings, *said])))
 
 
 def versions() -> dict[str, str]:

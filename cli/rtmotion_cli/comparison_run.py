@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtmotion.errors import PhaseError, ReadError, RtmotionError
 from rtmotion.methods import find_method
-from rtmotion_cli.cases import inspect_paths, versions
+from rtmotion_cli.cases import inspect_paths, said_while_reading, versions
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
 
@@ -111,8 +111,8 @@ def look_at_cases(request: ComparisonRequest, terminal: Terminal) -> "dict[str, 
             if not 2 <= k < count:
                 raise PhaseError(f"--observe {k}: {path} has {count} phases, so that 2 to {count - 1} can be observed")
         check_output(request.out, [file for phase in sequences[0].phases for file in phase.files])
-        terminal.warn([f"{path}: {w}" for w in sequences[0].warnings])
         found[unique_name(sequences[0].name, path, found)] = sequences[0]
+    terminal.warn([f"{name}: {w}" for name, f in found.items() for w in f.warnings])
     return found
 
 
@@ -135,7 +135,8 @@ def load_sequence(path: Path, study: str | None) -> "PhaseSequence":
     """The sequence at a path; a function of a module, so that it travels to another process."""
     from rtmotion_data.inspection import read
 
-    return read(path, study=study)[0]
+    with said_while_reading():
+        return read(path, study=study)[0]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rtmotion_cli.terminal import Terminal
 if TYPE_CHECKING:
     from rtmotion.evaluation.protocol import MetricRow
     from rtmotion.forecasting import Forecast
+    from rtmotion.report import ReportData
     from rtmotion.sequence import Phase, PhaseSequence
     from rtmotion_data.traces import Recording
 
@@ -66,15 +67,18 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
-    recording = _read_trace(request.trace, terminal)
+    recording = _read_trace(request.trace)
     if request.out is not None:
         check_output(request.out)
     case = read_case(request.paths, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "forecast"), case.files)
     observed, truth, targets = split(case.sequence, request.observe)
+    # said only now: bad input gets its one line and no other
+    terminal.warn([*case.found.warnings, *(recording.warnings if recording else ())])
     forecast = make_forecast(method, observed, targets, recording, request, terminal)
     metrics = score(forecast, truth, observed, terminal)
-    write(out, forecast, observed, case, metrics, request, terminal)
+    report = describe(forecast, observed, truth, case, metrics, request, terminal)
+    write(out, forecast, observed, case, metrics, report, request, terminal)
     return ForecastResult(out, forecast, metrics)
 
 
@@ -155,16 +159,48 @@ def score(
         return tuple(evaluate(forecast, truth, observed))
 
 
+def describe(
+    forecast: "Forecast",
+    observed: "PhaseSequence",
+    truth: "PhaseSequence | None",
+    case: Case,
+    metrics: "tuple[MetricRow, ...]",
+    request: ForecastRequest,
+    terminal: Terminal,
+) -> "ReportData":
+    """What the report shows."""
+    from rtmotion.report import collect_forecast
+
+    info = {
+        "case": case.found.name,
+        "format": case.found.format,
+        "device": request.device,
+        "seed": request.seed,
+        "versions": versions(),
+        "options": {
+            "method": request.method,
+            "observe": request.observe,
+            "samples": request.samples,
+            "trace": None if request.trace is None else request.trace.name,
+        },
+        "warnings": case.found.warnings,
+    }
+    with terminal.progress("building the report"):
+        return collect_forecast(forecast, observed, truth, metrics, info)
+
+
 def write(
     out: Path,
     forecast: "Forecast",
     observed: "PhaseSequence",
     case: Case,
     metrics: "tuple[MetricRow, ...]",
+    report: "ReportData",
     request: ForecastRequest,
     terminal: Terminal,
 ) -> None:
     """The files of a forecast, and its report."""
+    from rtmotion.report import save_report_data, write_forecast_report
     from rtmotion_data.writers.forecast import write_forecast
 
     former = _listed_outputs(out)
@@ -180,6 +216,8 @@ def write(
             versions=versions(),
         )
         remove_stale(out, former, _listed_outputs(out))
+        save_report_data(out, report)
+        write_forecast_report(report, out / "report.html")
 
 
 def _listed_outputs(folder: Path) -> list[str]:
@@ -191,11 +229,9 @@ def _listed_outputs(folder: Path) -> list[str]:
         return []
 
 
-def _read_trace(path: Path | None, terminal: Terminal) -> "Recording | None":
+def _read_trace(path: Path | None) -> "Recording | None":
     if path is None:
         return None
     from rtmotion_data.traces import read_recording
 
-    recording = read_recording(path)
-    terminal.warn(recording.warnings)
-    return recording
+    return read_recording(path)

@@ -61,6 +61,7 @@ def run_registration(request: RegistrationRequest, terminal: Terminal) -> dict[s
     case = read_case(request.paths, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "fields"), case.files)
     reference = reference_index(case.sequence, request.reference)
+    terminal.warn(case.found.warnings)
     with terminal.progress(request.method) as step:
         registrations = register_sequence(
             engine, case.sequence, reference, lambda done, total: step("phases", done, total)
