@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -43,7 +44,7 @@ def mean(observed: PhaseSequence, target: Phase) -> ScalarVolume:
 def mirror(observed: PhaseSequence, target: Phase) -> ScalarVolume:
     """The observed phase at the mirrored fraction (T60 = T40) if there is one, else the last one; HU, (z, y, x)."""
     fractions = observed.fractions.tolist()
-    gaps = [b - a for a, b in zip(fractions, fractions[1:], strict=False)] or [1.0 - MATCH]
+    gaps = [b - a for a, b in pairwise(fractions)] or [1.0 - MATCH]
     distances = [cyclic_distance(f, 1.0 - target.fraction) for f in fractions]
     nearest = min(range(len(fractions)), key=distances.__getitem__)
     return observed.volumes[nearest if distances[nearest] <= MATCH * min(gaps) else -1].hu

@@ -90,7 +90,7 @@ def test_a_centroid_lies_where_the_ball_lies() -> None:
     c, s = math.cos(0.4), math.sin(0.4)
     oblique = Grid((40, 36, 30), (1.0, 1.5, 2.0), (-20.0, 10.0, 4.0), (1.0, 0.0, 0.0, 0.0, c, -s, 0.0, s, c))
     middle = oblique.index_to_world(torch.tensor([[20.0, 18.0, 15.0]]))[0]
-    mask = ball(tuple(middle.tolist()), 9.37, oblique)  # type: ignore[arg-type]
+    mask = ball(tuple(middle.tolist()), 9.37, oblique)
     torch.testing.assert_close(overlap.centroid(mask, oblique), middle.double(), atol=1e-4, rtol=0)
     with pytest.raises(GeometryError, match="an empty mask has no centroid"):
         overlap.centroid(torch.zeros_like(mask), oblique)

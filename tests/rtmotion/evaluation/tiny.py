@@ -15,8 +15,9 @@ AMPLITUDE_MM = 6.0
 
 
 def tumour_centre(fraction: float) -> torch.Tensor:
-    """Where the tumour's centre is, LPS mm, shape (3,): highest (most superior) at end-exhale, fraction 0.5."""
-    return torch.tensor([2.0, -4.0, 46.0 - AMPLITUDE_MM * math.cos(2 * math.pi * fraction)])
+    """Where the tumour's centre is, LPS mm, shape (3,): most superior at fraction 0.5, with hysteresis along AP."""
+    angle = 2 * math.pi * fraction
+    return torch.tensor([2.0, -4.0 + 3.0 * math.sin(angle), 46.0 - AMPLITUDE_MM * math.cos(angle)])
 
 
 def chest(fraction: float, grid: Grid = GRID, seed: int = 0) -> torch.Tensor:
