@@ -87,7 +87,10 @@ class Forecast:
 class Forecaster(Protocol):
     """Anything that predicts phases from earlier ones."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `--method` takes."""
+        ...
 
     def forecast(
         self, observed: PhaseSequence, targets: Sequence[Phase], trace: BreathingTrace | None = None

@@ -3,30 +3,34 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
-from rtmotion.cycle.mixture import Combination, MixtureConfig
-from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, first_mode
+from rtmotion.cycle.mixture import Combination, MixtureConfig, first_mode
+from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel
 from rtmotion.cycle.waveforms import Array, trace_amplitudes
 from rtmotion.errors import PhaseError
-from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, jacobian_determinant, resample
+from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, log, resample
 from rtmotion.forecasting import Forecast, Waveform
 from rtmotion.grid import Grid
-from rtmotion.registration import RegistrationEngine, SvfRegistration, register_sequence
+from rtmotion.registration import Registration, RegistrationEngine, SvfRegistration, register_sequence
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
-from rtmotion.types import MaskVolume, ScalarVolume, VectorBatch
+from rtmotion.types import MaskVolume, ScalarVolume, VectorStack, VectorVolume
 
 BODY_HU = -675.0
-LUNG_HU = -400.0
 DIFFERENCE_HU = 65.0
 """Motion counts where the mean over the observed phases is above BODY_HU or they differ by more than this."""
 
 UNCERTAINTY_SMOOTHING_MM = 8.0
 """The variance is pooled over this distance: a voxel's own k values tell little of its scale."""
+
+LOG_SPACING_MM = 4.0
+"""Grid on which the logarithm of an engine's displacement is taken."""
+
+START_CONCENTRATION = {"unknown": MixtureConfig().start_concentration, "known": 1.0}
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,10 +44,10 @@ class ObservedMotion:
         grid: Grid of the velocities.
         reference: Index of the reference among the observed phases.
         gram: Inner products of the velocities over the moving body, mm² a voxel, shape (k, k).
-        inhale: How far inhaled each phase is, in relative lung volume, shape (k,).
+        inhale: How far inhaled each phase is: the mean displacement to the reference in z, mm, shape (k,).
     """
 
-    velocities: VectorBatch
+    velocities: VectorStack
     grid: Grid
     reference: int
     gram: Array
@@ -54,27 +58,32 @@ def observe_motion(
     observed: PhaseSequence, engine: RegistrationEngine, reference: int, progress: Progress | None = None
 ) -> ObservedMotion:
     """Registers every observed phase to one of them and measures the velocities' inner products."""
-    registrations = register_sequence(engine, observed, reference, progress)
-    fields: list[VelocityField] = [r.velocity_field() for r in registrations]
+    done = None if progress is None else partial(progress, "registering observed phases")
+    fields = [_velocity(r) for r in register_sequence(engine, observed, reference, done)]
     grid = fields[0].grid
     velocities = torch.stack([f.data for f in fields])
-    mask, lung = _regions(observed, grid, velocities.device)
+    mask = moving_body(observed, grid, velocities.device)
     masked = velocities[..., mask]  # (k, 3, n)
     flat = masked.reshape(len(fields), -1).double()
     gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
-    # a phase whose lung must grow to become the reference is exhaled further than the reference
-    growth = [float(torch.log(jacobian_determinant(v, grid).clamp(0.2, 5.0))[lung].mean()) for v in velocities]
-    inhale = -np.array(growth) if bool(lung.any()) else np.zeros(len(fields))
+    # on inhale the anatomy goes down: a phase that must go up to reach the reference is inhaled further than that
+    inhale = masked[:, 2].mean(dim=1).double().cpu().numpy()
     return ObservedMotion(velocities, grid, reference, gram, inhale)
 
 
-def _regions(observed: PhaseSequence, grid: Grid, device: torch.device) -> tuple[MaskVolume, MaskVolume]:
-    """Where motion counts, and the lung, on the velocities' grid."""
+def _velocity(registration: Registration) -> VelocityField:
+    """The velocity of a registration; for an engine that has none, the logarithm of its displacement."""
+    if registration.velocity is not None:
+        return registration.velocity
+    field = registration.displacement
+    coarse = field.grid.with_spacing(LOG_SPACING_MM, minimum=4)
+    return VelocityField(log(resample(field.data, field.grid, coarse), coarse), coarse)
+
+
+def moving_body(observed: PhaseSequence, grid: Grid, device: torch.device) -> MaskVolume:
+    """Where motion counts, on the velocities' grid: tissue, and whatever changes from phase to phase."""
     coarse = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes])
-    mean = coarse.mean(0)
-    difference = coarse.amax(0) - coarse.amin(0)
-    body = (mean > BODY_HU) | (difference > DIFFERENCE_HU)
-    return body, (mean < LUNG_HU) & (mean > -980.0)
+    return (coarse.mean(0) > BODY_HU) | (coarse.amax(0) - coarse.amin(0) > DIFFERENCE_HU)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class FieldForecaster:
         temporal: How the fields go on.
         appearance: How the image is made.
         reference: `first`, `middle` or `last` observed phase, which all fields point to.
+        device: Torch device.
         samples: Number of samples behind the waveform's interval.
         seed: Of those samples.
         progress: Called with a stage's name, steps done and steps in all.
@@ -97,7 +107,8 @@ class FieldForecaster:
     temporal: TemporalModel
     appearance: AppearanceConfig = field(default_factory=lambda: AppearanceConfig(sources=1, density=False))
     reference: str = "first"
-    samples: int = 200
+    device: str = "cpu"
+    samples: int = 1000
     seed: int = 0
     progress: Progress | None = None
 
@@ -112,6 +123,7 @@ class FieldForecaster:
         if len(observed) < 2:
             raise PhaseError(f"{self.name} needs at least 2 observed phases, got {len(observed)}")
         started = time.perf_counter()
+        observed = observed.to(self.device)
         reference = {"first": 0, "middle": len(observed) // 2, "last": len(observed) - 1}[self.reference]
         motion = observe_motion(observed, self.engine, reference, self.progress)
         registered = time.perf_counter()
@@ -127,7 +139,7 @@ class FieldForecaster:
         modelled = time.perf_counter()
         volumes, displacements = self._render(observed, motion, combination)
         rendered = time.perf_counter()
-        uncertainty = displacement_sd(motion, combination, observed.grid) if _has_spread(combination) else None
+        uncertainty = displacement_sd(motion, combination, observed.grid) if combination.has_spread else None
         return Forecast(
             method=self.name,
             targets=tuple(targets),
@@ -178,29 +190,28 @@ class FieldForecaster:
             return None
         if np.corrcoef(coefficients, motion.inhale)[0, 1] < 0:
             coefficients = -coefficients
-        values = (coefficients - coefficients.min()) / span
         dense = np.linspace(0.0, 1.0, 41)[:-1]
         if situation.amplitude is not None:
             dense = situation.targets
         over_cycle = Situation(situation.gram, situation.observed, dense, situation.inhale, situation.amplitude)
         combination = self.temporal.combine(over_cycle)
-        drawn = combination.sample(values, max(self.samples, 50), np.random.default_rng(self.seed))
+        drawn = combination.sample(coefficients, max(self.samples, 50), np.random.default_rng(self.seed))
+
+        def scaled(values: Array) -> Array:
+            return np.asarray((values - coefficients.min()) / span)
+
         return Waveform(
             dense,
-            combination.mean @ values,
-            np.quantile(drawn, 0.1, axis=0),
-            np.quantile(drawn, 0.9, axis=0),
-            np.stack([observed.fractions, values], axis=1),
+            scaled(combination.mean @ coefficients),
+            scaled(np.quantile(drawn, 0.1, axis=0)),
+            scaled(np.quantile(drawn, 0.9, axis=0)),
+            np.stack([observed.fractions, scaled(coefficients)], axis=1),
         )
 
 
-def _combined(velocities: VectorBatch, weights: Array) -> Tensor:
+def _combined(velocities: VectorStack, weights: Array) -> VectorVolume:
     share = torch.as_tensor(weights, dtype=velocities.dtype, device=velocities.device)
     return torch.tensordot(share, velocities, dims=1)
-
-
-def _has_spread(combination: Combination) -> bool:
-    return bool(combination.spread.max() > 0)
 
 
 def _warnings(motion: ObservedMotion) -> tuple[str, ...]:
@@ -233,7 +244,7 @@ def displacement_sd(motion: ObservedMotion, combination: Combination, grid: Grid
 def MotionModelForecaster(  # noqa: N802
     device: str = "cpu",
     seed: int = 0,
-    samples: int = 200,
+    samples: int = 1000,
     start: str = "unknown",
     name: str = "motion-model",
     progress: Progress | None = None,
@@ -250,9 +261,10 @@ def MotionModelForecaster(  # noqa: N802
     """
     return FieldForecaster(
         name=name,
-        engine=SvfRegistration(device=device),
-        temporal=CycleMixture(start=start, config=MixtureConfig()),
+        engine=SvfRegistration(),
+        temporal=CycleMixture(config=MixtureConfig(start_concentration=START_CONCENTRATION[start])),
         appearance=AppearanceConfig(),
+        device=device,
         samples=samples,
         seed=seed,
         progress=progress,

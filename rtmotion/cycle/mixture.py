@@ -1,18 +1,22 @@
-"""The temporal model: a mixture, over breathing waveforms, of Gaussian processes over displacement fields.
+"""The temporal model: breathing waveforms for the first mode of motion, a bridge for the rest, in one mixture.
 
-Every field of a cycle is `F(t) = m1 w(t) + m2 w'(t) + c + g(t) + noise`: a waveform and its rate (hysteresis), a
-constant, and a smooth cyclic remainder, all with Gaussian spatial coefficients. For one waveform `w` this is a
-Gaussian process whose covariance over time is the same at every voxel, so the expected future field is a fixed linear
-combination of the observed fields, and everything that the model needs of the fields is the k×k matrix of their inner
-products. The mixture runs over real waveforms, all starts of the cycle, and two waveform-free processes: the cyclic
-process with the harmonic power of real breathing, and the Brownian bridge, whose mean is linear closure.
+The observed fields are split into their first mode (its coefficient over the phases) and what is left of them.
 
-Fields are velocities (log domain) from a common reference phase, so that the reference's own field is zero: the
-constant with its large variance absorbs that.
+The coefficient is a scalar over the cycle. It follows a mixture of Gaussian processes: one for every real waveform at
+every start of the cycle (`s w(t) + c + small cyclic remainder + noise`), and two without a waveform: the cyclic process
+with the harmonic power of real breathing, and the Brownian bridge, whose mean is linear closure. Every process has a
+closed form, and its evidence says how much it counts. So the start of the cycle, the scale, the sign and whether to
+trust a waveform at all are posterior probabilities.
+
+What is left of the fields follows one Brownian bridge over the cycle, the same at every voxel.
+
+In both parts the expected future field is a linear combination of the observed fields, so all that the model needs of
+them is the k×k matrix of their inner products. Fields are velocities (log domain) from a common reference phase, so
+that the reference's own field is zero: the constant with its large variance absorbs that.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,84 +34,101 @@ CONSTANT_VARIANCE = 4.0
 class MixtureConfig:
     """The model's constants; variances are in units of the variance of the motion over the cycle.
 
+    They were chosen on nine-channel cycles of real external markers with random starts and noise
+    (`benchmarks/temporal_models.py`), not on 4D CT.
+
     Attributes:
-        rate_variance: Of the term along the waveform's rate of change (hysteresis).
-        remainder_variance: Of the smooth cyclic remainder beside a waveform.
-        noise_variance: Of a phase by itself: registration error, binning of the phases, irregular breathing.
+        remainder_variance: Of the smooth cyclic remainder of the first mode beside a waveform.
+        noise_variance: Of a phase's coefficient by itself: registration, binning, irregular breathing.
+        rest_noise_variance: The same for what is left of the fields after the first mode.
         starts: Number of starts of the cycle that are tried.
-        start_concentration: Share of the prior that says that the first phase is end-inhale, as its label claims.
+        start_concentration: Prior probability that the first phase is end-inhale as its label claims; otherwise the
+            cycle may start anywhere.
         start_spread: Standard deviation of that claim, fraction of the cycle.
-        waveform_share: Prior share of all waveforms together; the rest is shared by the two waveform-free processes.
-        bridge_share: Prior share of the Brownian bridge.
+        waveform_share: Prior probability of all waveforms together.
+        bridge_share: Prior probability of the Brownian bridge; the rest goes to the cyclic process.
+        use_sign: Whether the sign of the waveform is taken from the side to which the anatomy moves on inhale.
     """
 
-    rate_variance: float = 0.05
-    remainder_variance: float = 0.03
-    noise_variance: float = 0.01
+    remainder_variance: float = 0.02
+    noise_variance: float = 0.005
+    rest_noise_variance: float = 0.05
     starts: int = 20
-    start_concentration: float = 0.5
-    start_spread: float = 0.06
-    waveform_share: float = 0.5
-    bridge_share: float = 0.25
+    start_concentration: float = 0.2
+    start_spread: float = 0.08
+    waveform_share: float = 0.65
+    bridge_share: float = 0.1
+    use_sign: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Future fields as linear combinations of the observed ones, one set of weights a component of the mixture.
+    """Future fields as linear combinations of the observed ones, one set of weights a component of a mixture.
 
     Attributes:
         probability: Of each component, shape (p,).
         weights: Shape (p, m, k): component, target phase, observed phase.
-        spread: Variance of the target within its component, in units of the component's variance, shape (p, m).
-        precision: The inverse covariance of the observed fields, shape (p, k, k); with the fields it gives the
-            variance's unit at a voxel: `u^T precision u / k`.
+        within: Mean variance within the components, as a quadratic form of the observed values, shape (m, k, k).
+        coefficient_sd: Standard deviation of the first mode's coefficient within each component, in the coefficient's
+            unit, shape (p, m); zero where the model has no uncertainty.
     """
 
     probability: Array
     weights: Array
-    spread: Array
-    precision: Array
+    within: Array
+    coefficient_sd: Array
 
     @property
     def mean(self) -> Array:
         """The expected weights, shape (m, k)."""
         return np.einsum("p,pmk->mk", self.probability, self.weights)
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether the model says how uncertain it is."""
+        return bool(self.within.any())
+
     def variance_form(self) -> Array:
         """The matrices A of the variance: `var(t, x) = u(x)^T A_t u(x)` with `u` the k observed values at x.
 
         The variance is that between the components' means plus the mean of that within them; shape (m, k, k).
         """
-        k = self.weights.shape[2]
         off = self.weights - self.mean
-        between = np.einsum("p,pmi,pmj->mij", self.probability, off, off)
-        within = np.einsum("p,pm,pij->mij", self.probability, self.spread, self.precision) / k
-        return between + within
+        return np.einsum("p,pmi,pmj->mij", self.probability, off, off) + self.within
 
-    def sample(self, values: Array, count: int, generator: np.random.Generator) -> Array:
-        """Samples of a scalar at the targets, given its values at the observed phases.
+    def sample(self, coefficient: Array, count: int, generator: np.random.Generator) -> Array:
+        """Samples of the first mode's coefficient at the targets.
 
         Args:
-            values: Shape (k,).
+            coefficient: Its values at the observed phases, shape (k,).
             count: Number of samples.
             generator: Where the randomness comes from.
 
         Returns:
             Shape (count, m). The targets of a sample share their component, not their deviation from its mean.
         """
-        k = len(values)
         chosen = generator.choice(len(self.probability), size=count, p=self.probability)
-        unit = np.maximum(np.einsum("i,pij,j->p", values, self.precision, values) / k, 0.0)
-        mean = np.einsum("pmk,k->pm", self.weights, values)
-        deviation = np.sqrt(unit[:, None] * self.spread)
-        # the unit is itself estimated from k values: Student's t with k degrees of freedom
-        return mean[chosen] + deviation[chosen] * generator.standard_t(k, size=(count, mean.shape[1]))
+        mean = self.weights @ coefficient
+        # the standard deviation is itself estimated from k values: Student's t with k degrees of freedom
+        deviation = generator.standard_t(len(coefficient), size=(count, mean.shape[1]))
+        return mean[chosen] + self.coefficient_sd[chosen] * deviation
+
+
+def first_mode(gram: Array) -> tuple[Array, Array]:
+    """The first mode of the observed fields: its coefficient in each of them, and the weights that make the mode.
+
+    Returns:
+        Coefficients (k,) and weights (k,): the mode is `sum(weights[i] * field[i])`, of unit norm.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    size = np.sqrt(max(float(values[-1]), 1e-30))
+    return vectors[:, -1] * size, vectors[:, -1] / size
 
 
 def cyclic_kernel(a: Array, b: Array, power: Sequence[float] = HARMONIC_POWER) -> Array:
-    """Σ p_h cos(2πh(a - b)): the covariance of a cyclic process with that power in its harmonics; shape (len a, len b)."""
+    """Σ p_h cos(2πh(a - b)): the covariance of a process with that power in its harmonics, (len a, len b)."""
     difference = 2 * np.pi * (np.asarray(a)[:, None] - np.asarray(b)[None, :])
-    return np.sum([p * np.cos((h + 1) * difference) for h, p in enumerate(power)], axis=0)
+    return np.asarray(sum(p * np.cos((h + 1) * difference) for h, p in enumerate(power)))
 
 
 def bridge_kernel(a: Array, b: Array) -> Array:
@@ -140,36 +161,136 @@ def condition(covariance: Array, k: int, noise: float) -> tuple[Array, Array, Ar
     return weights, spread, precision, np.linalg.slogdet(observed)[1]
 
 
-def log_evidence(precision: Array, log_determinant: Array, gram: Array) -> Array:
-    """How well Gaussian processes explain fields with these inner products, their variance being unknown.
-
-    The fields count as d independent draws, d being the participation ratio of the inner products: voxels are no
-    independent witnesses.
+def log_evidence(precision: Array, log_determinant: Array, values: Array) -> tuple[Array, Array]:
+    """How well Gaussian processes of unknown variance explain the values at the observed phases.
 
     Args:
         precision: Shape (p, k, k).
         log_determinant: Of the covariance, shape (p,).
-        gram: Inner products of the observed fields, shape (k, k).
+        values: Shape (k,).
 
     Returns:
-        Log evidence up to a constant, shape (p,).
+        Log evidence up to a constant (variance profiled out), and the variance itself, both of shape (p,).
     """
-    k = len(gram)
-    trace = float(np.trace(gram))
-    if trace <= 0:
-        return np.zeros(len(precision))
-    draws = trace**2 / float(np.sum(gram**2))
-    fit = np.maximum(np.einsum("pij,ij->p", precision, gram) / trace, 1e-12)
-    return np.asarray(-0.5 * draws * (log_determinant + k * np.log(fit)))
+    k = len(values)
+    variance = np.einsum("i,pij,j->p", values, precision, values) / k
+    floor = 1e-12 * max(float(values @ values), 1e-300)
+    variance = np.maximum(variance, floor)
+    return np.asarray(-0.5 * (log_determinant + k * np.log(variance))), variance
 
 
-def start_log_prior(shift: Array, config: MixtureConfig, start: str) -> Array:
-    """The log prior of where the first phase lies in the waveform, 0 being end-inhale; shape as `shift`."""
-    distance = np.abs((shift + 0.5) % 1.0 - 0.5)
+@dataclass(frozen=True, eq=False)
+class Hypotheses:
+    """Waveforms that may lie behind a cycle, standardised over it.
+
+    Attributes:
+        wave: Amplitude at the observed and then the target phases, shape (n, k + m).
+        rate: Its rate of change, standardised, same shape.
+        log_prior: Shape (n,), normalised.
+    """
+
+    wave: Array
+    rate: Array
+    log_prior: Array
+
+
+def prior_hypotheses(prior: WaveformPrior, times: Array, config: MixtureConfig) -> Hypotheses:
+    """Every prior cycle at every start."""
+    cycles = prior.cycles - prior.cycles.mean(axis=1, keepdims=True)
+    cycles = cycles / cycles.std(axis=1, keepdims=True)
+    rates = (np.roll(cycles, -1, axis=1) - np.roll(cycles, 1, axis=1)) / 2
+    rates = rates / rates.std(axis=1, keepdims=True)
+    starts = np.arange(config.starts) / config.starts
+    shift = np.repeat(starts, len(cycles))
+    # sessions weigh alike, however many cycles each gave
+    session = np.bincount(prior.recording)[prior.recording]
+    log_prior = np.repeat(_start_log_prior(starts, config), len(cycles)) - np.tile(np.log(session), config.starts)
+    return Hypotheses(
+        at_fractions(np.tile(cycles, (config.starts, 1)), times, shift),
+        at_fractions(np.tile(rates, (config.starts, 1)), times, shift),
+        log_prior - np.logaddexp.reduce(log_prior),
+    )
+
+
+def recorded_hypothesis(amplitude: Array, times: Array) -> Hypotheses:
+    """A recorded waveform (at the observed and then the target phases) as the only hypothesis."""
+    order = np.argsort(times)
+    wave = (amplitude - amplitude.mean()) / max(float(amplitude.std()), 1e-12)
+    ordered, at = wave[order], times[order]
+    span = (np.roll(at, -1) - np.roll(at, 1)) % 1.0
+    rate = np.empty_like(wave)
+    rate[order] = (np.roll(ordered, -1) - np.roll(ordered, 1)) / np.where(span > 0, span, 1.0)
+    rate = rate / max(float(rate.std()), 1e-12)
+    return Hypotheses(wave[None], rate[None], np.zeros(1))
+
+
+def _start_log_prior(starts: Array, config: MixtureConfig) -> Array:
+    """The log prior of where the first phase lies in the waveform, 0 being end-inhale."""
+    distance = np.abs((starts + 0.5) % 1.0 - 0.5)
     claim = np.exp(-0.5 * (distance / config.start_spread) ** 2)
-    claim = claim / max(claim.sum(), 1e-12) * len(shift)
-    share = config.start_concentration if start == "unknown" else 1.0
-    return np.log(share * claim + (1.0 - share) + 1e-300)
+    share = config.start_concentration
+    return np.asarray(np.log(share * claim / claim.sum() + (1.0 - share) / len(starts) + 1e-300))
+
+
+def _sign_log_likelihood(wave: Array, precision: Array, inhale: Array) -> Array:
+    """How likely inhale goes with a larger waveform, over that of not knowing (½): at most log 2."""
+    from scipy.special import log_ndtr
+
+    # the precision holds the waveform itself with variance 1: its factor, given the levels, is Gaussian
+    mean = np.einsum("pi,pij,j->p", wave, precision, inhale)
+    variance = np.maximum(1.0 - np.einsum("pi,pij,pj->p", wave, precision, wave), 1e-6)
+    unit = np.maximum(np.einsum("i,pij,j->p", inhale, precision, inhale) / len(inhale), 1e-12)
+    return np.asarray(log_ndtr(mean / np.sqrt(variance * unit)) + np.log(2.0))
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientPosterior:
+    """The posterior over what lies behind the first mode's coefficient; p components, the waveforms first.
+
+    Attributes:
+        probability: Shape (p,).
+        weights: Of the observed coefficients for the targets, shape (p, m, k).
+        sd: Standard deviation of the target's coefficient within a component, shape (p, m).
+        kept: Which hypotheses the components belong to, shape (p,); the waveform-free processes come last.
+    """
+
+    probability: Array
+    weights: Array
+    sd: Array
+    kept: npt.NDArray[np.int64]
+
+
+def coefficient_posterior(
+    coefficient: Array, times: Array, hypotheses: Hypotheses, config: MixtureConfig, inhale: Array | None
+) -> CoefficientPosterior:
+    """The posterior over waveforms and waveform-free processes, given the first mode's coefficient.
+
+    Args:
+        coefficient: At the observed phases, shape (k,).
+        times: Fractions of the observed and then the target phases, shape (k + m,).
+        hypotheses: The waveforms.
+        config: The model's constants.
+        inhale: How far inhaled each observed phase is, any increasing unit, shape (k,), or None.
+    """
+    k, n = len(coefficient), len(hypotheses.wave)
+    wave = hypotheses.wave
+    cyclic, bridge = cyclic_kernel(times, times), bridge_kernel(times, times)
+    covariance = np.concatenate(
+        [wave[:, :, None] * wave[:, None, :] + config.remainder_variance * cyclic, cyclic[None], bridge[None]]
+    )
+    weights, spread, precision, log_determinant = condition(covariance + CONSTANT_VARIANCE, k, config.noise_variance)
+    log_posterior, unit = log_evidence(precision, log_determinant, coefficient)
+    shares = np.array([1.0 - config.waveform_share - config.bridge_share, config.bridge_share])
+    log_posterior[:n] += hypotheses.log_prior + np.log(config.waveform_share + 1e-300)
+    log_posterior[n:] += np.log(np.maximum(shares, 0.0) + 1e-300)
+    if inhale is not None and config.use_sign:
+        log_posterior[:n] += _sign_log_likelihood(wave[:, :k], precision[:n], inhale)
+    probability = np.exp(log_posterior - np.logaddexp.reduce(log_posterior))
+    keep = probability > 1e-5 * probability.max()
+    probability = probability[keep] / probability[keep].sum()
+    return CoefficientPosterior(
+        probability, weights[keep], np.sqrt(unit[keep, None] * spread[keep]), np.flatnonzero(keep)
+    )
 
 
 def combine(
@@ -179,9 +300,9 @@ def combine(
     prior: WaveformPrior,
     config: MixtureConfig | None = None,
     *,
-    start: str = "unknown",
     inhale: Array | None = None,
     amplitude: Array | None = None,
+    rest: bool = True,
 ) -> Combination:
     """The mixture's forecast of the fields at the target phases.
 
@@ -191,84 +312,29 @@ def combine(
         targets: Fractions of the target phases, shape (m,).
         prior: The waveforms.
         config: The model's constants.
-        start: `known`: the first phase is end-inhale; `unknown`: that is only likely.
         inhale: How far inhaled each observed phase is, any increasing unit, shape (k,); tells the waveform's sign.
         amplitude: A recorded waveform at the observed and then the target phases, shape (k + m,): where it is given
-            it takes the place of the prior waveforms.
+            it takes the place of the prior waveforms and of the waveform-free processes.
+        rest: Whether what is left of the fields after the first mode is forecast too.
 
     Returns:
         Weights, probabilities and variances of every component.
     """
     config = config or MixtureConfig()
-    times = np.concatenate([observed, targets])
-    k = len(observed)
-    remainder = config.remainder_variance * cyclic_kernel(times, times) + CONSTANT_VARIANCE
-    if amplitude is not None:
-        wave, rate, log_prior = _recorded(amplitude, times)
-    else:
-        wave, rate, log_prior = _hypotheses(prior, times, config, start)
-    waveforms = (
-        wave[:, :, None] * wave[:, None, :] + config.rate_variance * rate[:, :, None] * rate[:, None, :] + remainder
-    )
-    free = np.stack([cyclic_kernel(times, times), bridge_kernel(times, times)]) + CONSTANT_VARIANCE
-    if amplitude is not None:
-        free = free[:0]
-    weights, spread, precision, log_determinant = condition(
-        np.concatenate([waveforms, free]), k, config.noise_variance
-    )
-    log_posterior = log_evidence(precision, log_determinant, gram)
+    times, k = np.concatenate([observed, targets]), len(observed)
+    coefficient, mode = first_mode(gram)
     if amplitude is None:
-        cyclic_share = 1.0 - config.waveform_share - config.bridge_share
-        log_prior = log_prior - np.logaddexp.reduce(log_prior) + np.log(config.waveform_share + 1e-300)
-        log_posterior = log_posterior + np.r_[log_prior, np.log(cyclic_share + 1e-300), np.log(config.bridge_share + 1e-300)]
-        if inhale is not None:
-            n = len(wave)
-            log_posterior[:n] += _sign_log_likelihood(wave[:, :k], precision[:n], inhale)
-    probability = np.exp(log_posterior - np.logaddexp.reduce(log_posterior))
-    keep = probability > 1e-6 * probability.max()
-    probability = probability[keep] / probability[keep].sum()
-    return Combination(probability, weights[keep], spread[keep], precision[keep])
-
-
-def _hypotheses(
-    prior: WaveformPrior, times: Array, config: MixtureConfig, start: str
-) -> tuple[Array, Array, Array]:
-    """Every prior cycle at every start: amplitude and rate at the times, (n·s, k + m) each, and the log prior."""
-    cycles = prior.cycles - prior.cycles.mean(axis=1, keepdims=True)
-    cycles = cycles / cycles.std(axis=1, keepdims=True)
-    rates = (np.roll(cycles, -1, axis=1) - np.roll(cycles, 1, axis=1)) / 2
-    rates = rates / rates.std(axis=1, keepdims=True)
-    shifts = np.arange(config.starts) / config.starts
-    shift = np.repeat(shifts, len(cycles))
-    wave = at_fractions(np.tile(cycles, (config.starts, 1)), times, shift)
-    rate = at_fractions(np.tile(rates, (config.starts, 1)), times, shift)
-    # sessions weigh alike, however many cycles each gave
-    session = np.bincount(prior.recording, minlength=prior.recording.max() + 1)[prior.recording]
-    log_prior = np.repeat(start_log_prior(shifts, config, start), len(cycles)) - np.tile(np.log(session), config.starts)
-    return wave, rate, log_prior
-
-
-def _recorded(amplitude: Array, times: Array) -> tuple[Array, Array, Array]:
-    """The recorded waveform as the only hypothesis: standardised amplitude, its rate by cyclic differences, prior."""
-    order = np.argsort(times)
-    wave = (amplitude - amplitude.mean()) / max(float(amplitude.std()), 1e-12)
-    ordered, at = wave[order], times[order]
-    ahead, behind = np.roll(ordered, -1), np.roll(ordered, 1)
-    span = (np.roll(at, -1) - np.roll(at, 1)) % 1.0
-    rate = np.empty_like(wave)
-    rate[order] = (ahead - behind) / np.where(span > 0, span, 1.0)
-    rate = rate / max(float(rate.std()), 1e-12)
-    return wave[None], rate[None], np.zeros(1)
-
-
-def _sign_log_likelihood(wave: Array, precision: Array, inhale: Array) -> Array:
-    """The log probability that inhale goes with a larger waveform, from how far inhaled the observed phases are."""
-    from scipy.special import log_ndtr
-
-    level = inhale - inhale.mean()
-    k = len(level)
-    # the precision holds the waveform itself with variance 1: s | h is Gaussian with this mean and variance
-    mean = np.einsum("pi,pij,j->p", wave, precision, level)
-    variance = np.maximum(1.0 - np.einsum("pi,pij,pj->p", wave, precision, wave), 1e-6)
-    unit = np.maximum(np.einsum("i,pij,j->p", level, precision, level) / k, 1e-12)
-    return np.asarray(log_ndtr(mean / np.sqrt(variance * unit)))
+        hypotheses = prior_hypotheses(prior, times, config)
+    else:
+        hypotheses = recorded_hypothesis(amplitude, times)
+        config = replace(config, waveform_share=1.0, bridge_share=0.0, use_sign=False)
+    found = coefficient_posterior(coefficient, times, hypotheses, config, inhale)
+    weights = np.einsum("pmk,k,j->pmj", found.weights, coefficient, mode)
+    within = np.einsum("p,pm,i,j->mij", found.probability, found.sd**2, mode, mode)
+    if rest:
+        left = np.eye(k) - np.outer(coefficient, mode)
+        bridge = bridge_kernel(times, times)[None] + CONSTANT_VARIANCE
+        rest_weights, spread, precision, _ = condition(bridge, k, config.rest_noise_variance)
+        weights = weights + rest_weights[0] @ left
+        within = within + spread[0][:, None, None] * (left.T @ precision[0] @ left) / k
+    return Combination(found.probability, weights, within, found.sd)

@@ -6,12 +6,23 @@ inner products of the observed fields, so it runs in milliseconds at any volume 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
-from rtmotion.cycle.mixture import Combination, MixtureConfig, combine, condition, cyclic_kernel
+from rtmotion.cycle.mixture import (
+    CONSTANT_VARIANCE,
+    Combination,
+    MixtureConfig,
+    coefficient_posterior,
+    combine,
+    condition,
+    cyclic_kernel,
+    first_mode,
+    prior_hypotheses,
+    recorded_hypothesis,
+)
 from rtmotion.cycle.waveforms import Array, WaveformPrior, shipped_prior
 from rtmotion.errors import UnknownNameError
 
@@ -41,7 +52,10 @@ class Situation:
 class TemporalModel(Protocol):
     """Anything that combines observed velocities into those of future phases."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in a method's name."""
+        ...
 
     def combine(self, situation: Situation) -> Combination:
         """The weights of the observed velocities for every target phase, with their probabilities."""
@@ -59,7 +73,8 @@ class PointModel:
         """One component of probability 1 with no spread."""
         weights = self.weights(situation)
         k = len(situation.observed)
-        return Combination(np.ones(1), weights[None], np.zeros((1, len(weights))), np.zeros((1, k, k)))
+        m = len(weights)
+        return Combination(np.ones(1), weights[None], np.zeros((m, k, k)), np.zeros((1, m)))
 
 
 def ahead(fraction: Array | float, origin: float) -> Array:
@@ -118,80 +133,99 @@ def harmonic_weights(s: Situation) -> Array:
     return np.asarray(basis(s.targets) @ np.linalg.pinv(basis(s.observed)))
 
 
-def first_mode(gram: Array) -> tuple[Array, Array]:
-    """The first mode of the observed fields: its coefficient in each of them, and the weights that make the mode.
-
-    Returns:
-        Coefficients (k,) and weights (k,): the mode is `sum(weights[i] * field[i])`, of unit norm.
-    """
-    values, vectors = np.linalg.eigh(gram)
-    size = np.sqrt(max(float(values[-1]), 1e-30))
-    return vectors[:, -1] * size, vectors[:, -1] / size
+UNIFORM_START = MixtureConfig(
+    remainder_variance=0.0,
+    noise_variance=0.01,
+    start_concentration=0.0,
+    waveform_share=1.0,
+    bridge_share=0.0,
+    use_sign=False,
+)
+KNOWN_START = replace(UNIFORM_START, start_concentration=1.0, start_spread=0.01)
 
 
 @dataclass(frozen=True)
 class WaveformPosterior:
-    """One spatial mode whose coefficient follows the posterior over real waveforms.
+    """One spatial mode whose coefficient follows the posterior over real waveforms, both signs.
 
     Attributes:
         name: Its name in a method's name.
-        start: `known` or `unknown`.
-        rate_variance: 0 for amplitude alone; above, the fields are regressed on amplitude and rate.
+        config: Start known or unknown, noise.
         prior: The waveforms; the shipped ones by default.
     """
 
     name: str
-    start: str = "unknown"
-    rate_variance: float = 0.0
+    config: MixtureConfig = UNIFORM_START
     prior: WaveformPrior = field(default_factory=shipped_prior)
 
     def combine(self, situation: Situation) -> Combination:
-        """The mixture over waveforms alone; with rate_variance 0 applied to the first mode of the fields only."""
-        config = MixtureConfig(
-            rate_variance=self.rate_variance, remainder_variance=0.0, waveform_share=1.0, bridge_share=0.0
+        """The mixture over waveforms alone, for the first mode alone."""
+        s = situation
+        return combine(
+            s.gram, s.observed, s.targets, self.prior, self.config, inhale=s.inhale, amplitude=s.amplitude, rest=False
         )
-        gram = situation.gram
-        coefficients, mode = first_mode(gram)
-        if self.rate_variance == 0.0:
-            gram = np.outer(coefficients, coefficients)
-        found = combine(
-            gram,
-            situation.observed,
-            situation.targets,
-            self.prior,
-            config,
-            start=self.start,
-            inhale=situation.inhale,
-            amplitude=situation.amplitude,
+
+
+@dataclass(frozen=True)
+class AmplitudeRate:
+    """The observed fields regressed on a waveform and its rate (the 5D model's idea), averaged over its posterior.
+
+    Attributes:
+        name: Its name in a method's name.
+        rate_variance: Prior variance of the rate's coefficient, that of the amplitude being 1.
+        ridge: Variance of the noise.
+        config: Of the posterior over waveforms.
+        prior: The waveforms; the shipped ones by default.
+    """
+
+    name: str = "amplitude-rate"
+    rate_variance: float = 0.2
+    ridge: float = 0.05
+    config: MixtureConfig = UNIFORM_START
+    prior: WaveformPrior = field(default_factory=shipped_prior)
+
+    def combine(self, situation: Situation) -> Combination:
+        """The regression of every waveform, weighted by the waveform's posterior probability."""
+        s = situation
+        times = np.concatenate([s.observed, s.targets])
+        hypotheses = (
+            prior_hypotheses(self.prior, times, self.config)
+            if s.amplitude is None
+            else recorded_hypothesis(s.amplitude, times)
         )
-        if self.rate_variance > 0.0:
-            return found
-        # predicted coefficient, spent on the mode
-        onto_mode = np.einsum("pmk,k,j->pmj", found.weights, coefficients, mode)
-        return Combination(found.probability, onto_mode, found.spread, found.precision)
+        coefficient, _ = first_mode(s.gram)
+        found = coefficient_posterior(coefficient, times, hypotheses, self.config, None)
+        covariance = CONSTANT_VARIANCE + sum(
+            variance * values[:, :, None] * values[:, None, :]
+            for variance, values in (
+                (1.0, hypotheses.wave[found.kept]),
+                (self.rate_variance, hypotheses.rate[found.kept]),
+            )
+        )
+        k = len(s.observed)
+        weights, spread, precision, _ = condition(covariance, k, self.ridge)
+        within = np.einsum("p,pm,pij->mij", found.probability, spread, precision) / k
+        return Combination(found.probability, weights, within, found.sd)
 
 
 @dataclass(frozen=True)
 class CycleMixture:
-    """The temporal model of `motion-model`: waveforms and waveform-free processes in one mixture."""
+    """The temporal model of `motion-model`: waveforms and waveform-free processes in one mixture.
+
+    Attributes:
+        name: Its name in a method's name.
+        config: The model's constants; `start_concentration` 1 says that the first phase is end-inhale.
+        prior: The waveforms; the shipped ones by default.
+    """
 
     name: str = "mixture"
-    start: str = "unknown"
     config: MixtureConfig = field(default_factory=MixtureConfig)
     prior: WaveformPrior = field(default_factory=shipped_prior)
 
     def combine(self, situation: Situation) -> Combination:
         """See `rtmotion.cycle.mixture.combine`."""
-        return combine(
-            situation.gram,
-            situation.observed,
-            situation.targets,
-            self.prior,
-            self.config,
-            start=self.start,
-            inhale=situation.inhale,
-            amplitude=situation.amplitude,
-        )
+        s = situation
+        return combine(s.gram, s.observed, s.targets, self.prior, self.config, inhale=s.inhale, amplitude=s.amplitude)
 
 
 TEMPORAL_MODELS: dict[str, Callable[[], TemporalModel]] = {
@@ -200,9 +234,9 @@ TEMPORAL_MODELS: dict[str, Callable[[], TemporalModel]] = {
     "closure": lambda: PointModel("closure", closure_weights),
     "harmonic": lambda: PointModel("harmonic", harmonic_weights),
     "cyclic-gp": lambda: PointModel("cyclic-gp", cyclic_gp_weights),
-    "posterior-known-start": lambda: WaveformPosterior("posterior-known-start", start="known"),
+    "posterior-known-start": lambda: WaveformPosterior("posterior-known-start", KNOWN_START),
     "posterior": lambda: WaveformPosterior("posterior"),
-    "amplitude-rate": lambda: WaveformPosterior("amplitude-rate", rate_variance=0.2),
+    "amplitude-rate": AmplitudeRate,
     "mixture": CycleMixture,
 }
 """The temporal models by name."""

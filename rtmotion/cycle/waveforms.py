@@ -58,7 +58,9 @@ def at_fractions(cycles: Array, fractions: Array, shift: Array | float = 0.0) ->
         Shape (n, m).
     """
     n, bins = cycles.shape
-    position = (np.asarray(fractions)[None, :] + np.broadcast_to(np.asarray(shift, dtype=float), (n,))[:, None]) % 1.0 * bins
+    position = (
+        (np.asarray(fractions)[None, :] + np.broadcast_to(np.asarray(shift, dtype=float), (n,))[:, None]) % 1.0 * bins
+    )
     before = np.floor(position).astype(int) % bins
     share = position - np.floor(position)
     rows = np.arange(n)[:, None]
@@ -87,6 +89,8 @@ def trace_amplitudes(trace: BreathingTrace, fractions: Array) -> Array:
         distance = np.abs((trace.phase - fraction + 0.5) % 1.0 - 0.5)
         near = distance <= max(step / 2, 1e-6) + 1e-9
         if not near.any():
-            raise PhaseError(f"the breathing trace has no sample near phase {fraction:.0%}: it does not cover the cycle")
+            raise PhaseError(
+                f"the breathing trace has no sample near phase {fraction:.0%}: it does not cover the cycle"
+            )
         values.append(float(np.median(trace.amplitude[near])))
     return np.array(values)
