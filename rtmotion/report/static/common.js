@@ -1,0 +1,72 @@
+"use strict";
+/* What both pages use: embedded data, plots in the colours of the page, sortable tables. */
+
+const readJson = (id) => JSON.parse(document.getElementById(id).textContent);
+
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+async function gunzip(base64) {
+  const stream = new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+
+/* Figures name colours as "var:NAME": the page's own, light or dark. */
+function inColours(value) {
+  if (typeof value === "string" && value.startsWith("var:")) return colour(value.slice(4));
+  if (Array.isArray(value)) return value.map(inColours);
+  if (value && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, inColours(v)]));
+  }
+  return value;
+}
+
+async function drawPlots() {
+  const figures = readJson("figures");
+  const places = [...document.querySelectorAll("[data-figure]")].filter((p) => figures[p.dataset.figure]);
+  if (!places.length) return;
+  const draw = () => places.forEach((place) => {
+    const figure = inColours(figures[place.dataset.figure]);
+    Plotly.react(place, figure.data, figure.layout, {
+      displaylogo: false, displayModeBar: "hover", responsive: true, showSendToCloud: false, showEditInChartStudio: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+  });
+  try {
+    const script = document.createElement("script");
+    script.textContent = new TextDecoder().decode(await gunzip(document.getElementById("plotly").textContent));
+    document.head.append(script);
+  } catch (error) {
+    places.forEach((p) => { p.textContent = "This browser cannot unpack the plots; any browser since 2023 can."; });
+    return;
+  }
+  draw();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  document.documentElement.dataset.plots = "ready";
+}
+
+function sortable(table) {
+  const body = table.tBodies[0];
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    head.tabIndex = 0;
+    const sort = () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      [...table.tHead.rows[0].cells].forEach((h) => h.setAttribute("aria-sort", "none"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const compare = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (x === "" || y === "") return (x === "") - (y === "");  // what was not measured comes last
+        const numbers = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
+        return (up ? 1 : -1) * (numbers ? x - y : x.localeCompare(y));
+      };
+      body.append(...[...body.rows].sort(compare));
+    };
+    head.setAttribute("aria-sort", "none");
+    head.addEventListener("click", sort);
+    head.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); sort(); } });
+  });
+}
+
+document.querySelectorAll("table.sortable").forEach(sortable);
