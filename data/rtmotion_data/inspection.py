@@ -72,16 +72,20 @@ def read(
         GeometryError: If the slices of a phase are not sound.
     """
     from rtmotion_data.readers.dicom import read_dicom_folder
+    from rtmotion_data.readers.dirlab import inspect_dirlab
+    from rtmotion_data.readers.phantom import inspect_phantom
 
     paths = _paths(path)
-    if not _is_dicom(paths):
-        found = _only(_inspect_format(paths, study, phases, None), paths)
-        return read_found(found, progress), found
-    result = read_dicom_folder(paths[0], study=study, phases=phases, progress=progress)
-    if isinstance(result, Inspection):
+    folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
+    special = folder is not None and (inspect_phantom(folder) or inspect_dirlab(folder)) is not None
+    if not special and _is_dicom(paths):
+        result = read_dicom_folder(paths, study=study, phases=phases, progress=progress)
+        if not isinstance(result, Inspection):
+            return result
         found = _only(result, paths)
-        return read_found(found, progress), found
-    return result
+    else:
+        found = _only(_inspect_format(paths, study, phases, None), paths)
+    return read_found(found, progress), found
 
 
 def read_found(found: FoundSequence, progress: Progress | None = None) -> PhaseSequence:
@@ -114,19 +118,17 @@ def _paths(path: Path | Sequence[Path]) -> list[Path]:
 
 
 def _is_dicom(paths: Sequence[Path]) -> bool:
-    """Whether the first file that says what it is, at any depth, is DICOM."""
+    """Whether any file at the paths, at any depth, is DICOM."""
     from rtmotion_data.readers.dicom_folder import walk
     from rtmotion_data.readers.dicom_headers import looks_like_dicom
 
-    if len(paths) != 1:
-        return False
-    files = [paths[0]] if paths[0].is_file() else walk(paths[0])[0]
-    return any(looks_like_dicom(f) for f in files)
+    return any(looks_like_dicom(f) for p in paths for f in ([p] if p.is_file() else walk(p)[0]))
 
 
 def _inspect_format(
     paths: Sequence[Path], study: str | None, phases: Sequence[float] | None, progress: Progress | None
 ) -> Inspection:
+    """What the first format that knows the paths finds there: phantom, DIR-Lab, DICOM, other files."""
     from rtmotion_data.readers.dicom import inspect_dicom
     from rtmotion_data.readers.dirlab import inspect_dirlab
     from rtmotion_data.readers.files import inspect_files
@@ -136,7 +138,7 @@ def _inspect_format(
     if len(paths) == 1 and paths[0].is_dir():
         found = inspect_phantom(paths[0]) or inspect_dirlab(paths[0])
     if found is None and _is_dicom(paths):
-        return inspect_dicom(paths[0], study=study, phases=phases, progress=progress)
+        return inspect_dicom(paths, study=study, phases=phases, progress=progress)
     if found is None:
         found = inspect_files(paths, phases)
     if found is None:
@@ -159,6 +161,8 @@ def _only(found: Inspection, paths: Sequence[Path]) -> FoundSequence:
         raise ReadError(_nothing(paths))
     shown = "; ".join(f"{a.description}: {a.reason}" for a in found.set_aside[:3])
     more = f"; and {len(found.set_aside) - 3} more" if len(found.set_aside) > 3 else ""
+    if any(a.reason.startswith("nothing in its headers") for a in found.set_aside):
+        more += "; if these are phases, name them with --phases"
     raise ReadError(f"no phase sequence in {paths[0]}: {shown}{more}")
 
 

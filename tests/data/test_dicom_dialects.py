@@ -155,6 +155,13 @@ def test_the_user_names_unlabelled_series_by_their_numbers(maker: Maker) -> None
     assert "named by the user" in found.phases[0].evidence
 
 
+@pytest.mark.parametrize("phases", [[0, 30, 30], [0, 30, 130], [0, -10, 30], [0, 100, 30]])
+def test_phases_that_the_user_cannot_mean(maker: Maker, phases: list[float]) -> None:
+    maker.cycle("Lung", [0, 30, 60])
+    with pytest.raises(PhaseError, match="different percentages"):
+        inspect_dicom(maker.root, phases=phases)
+
+
 def test_folders_of_one_series_uid(maker: Maker) -> None:
     for percent in TENS:
         maker.series(f"gated_{percent}%", hu_of(percent), description="CT Lung", number=4, uid="1.2.3.4")

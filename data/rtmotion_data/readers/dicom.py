@@ -4,6 +4,7 @@ Every dialect goes the same road: headers of all files, grouped by study and ser
 (`rtmotion_data.phase_labels`) and by how often they hold each slice; phases joined into sequences on one grid.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -40,12 +41,17 @@ class Study:
 
 
 def inspect_dicom(
-    root: Path, *, study: str | None = None, phases: Sequence[float] | None = None, progress: Progress | None = None
+    root: Path | Sequence[Path],
+    *,
+    study: str | None = None,
+    phases: Sequence[float] | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Says which phase sequences a folder of DICOM holds, from the headers alone.
 
     Args:
-        root: A folder, searched at any depth, or one file. Files that are not DICOM are passed over.
+        root: A folder, searched at any depth, or one file, or several of them that belong together. Files that are
+            not DICOM are passed over.
         study: Keep this study only: its name (as `FoundSequence.name`), its number in the order of date, or its
             StudyInstanceUID.
         phases: Percentages of the cycle, given to the series in the order of their numbers instead of what the
@@ -100,7 +106,11 @@ def read_dicom(found: FoundSequence, *, progress: Progress | None = None) -> Pha
 
 
 def read_dicom_folder(
-    root: Path, *, study: str | None = None, phases: Sequence[float] | None = None, progress: Progress | None = None
+    root: Path | Sequence[Path],
+    *,
+    study: str | None = None,
+    phases: Sequence[float] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[PhaseSequence, FoundSequence] | Inspection:
     """Finds and reads the one sequence of a folder, parsing each header once.
 
@@ -135,7 +145,7 @@ def _read(found: FoundSequence, stacks: Sequence[Stack], progress: Progress | No
     )
 
 
-def _studies(root: Path, headers: Headers, phases: Sequence[float] | None) -> list[Study]:
+def _studies(root: Path | Sequence[Path], headers: Headers, phases: Sequence[float] | None) -> list[Study]:
     """Every study below the folder, in the order of date and time."""
     by_study: dict[str, list[Slice]] = defaultdict(list)
     unique, dropped = _without_copies(headers.slices)
@@ -183,9 +193,10 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], Mapping[Path,
     return list(seen.values()), dropped
 
 
-def _names(root: Path, counts: Sequence[int], patient: set[str]) -> list[list[str]]:
+def _names(root: Path | Sequence[Path], counts: Sequence[int], patient: set[str]) -> list[list[str]]:
     """A name for every sequence, free of patient data: the folder's name, numbered where there are several."""
-    base = (root.parent if root.is_file() else root).resolve().name or "case"
+    paths = [p.resolve() for p in ([root] if isinstance(root, Path) else root)]
+    base = Path(os.path.commonpath([p.parent if p.is_file() else p for p in paths])).name or "case"
     plain = re.sub(r"[^a-z0-9]", "", base.lower())
     tokens = {re.sub(r"[^a-z0-9]", "", t.lower()) for p in patient for t in (p, *p.split("^"), *p.split("_"))}
     if any(len(t) > 2 and t in plain for t in tokens):

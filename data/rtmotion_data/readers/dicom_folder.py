@@ -71,15 +71,21 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T], progress: Progres
     return results
 
 
-def read_headers(root: Path, progress: Progress | None = None) -> Headers:
-    """Reads the headers of all DICOM files at a path, at any depth.
+def read_headers(root: Path | Sequence[Path], progress: Progress | None = None) -> Headers:
+    """Reads the headers of all DICOM files at a path, or at several, at any depth.
 
     Raises:
-        ReadError: If the path does not exist or cannot be listed.
+        ReadError: If a path does not exist or cannot be listed.
     """
-    if not root.exists():
-        raise ReadError(f"{root} does not exist: check the path")
-    files, refused = ([root], []) if root.is_file() else walk(root)
+    files: list[Path] = []
+    refused: list[tuple[Path, str]] = []
+    for path in [root] if isinstance(root, Path) else root:
+        if not path.exists():
+            raise ReadError(f"{path} does not exist: check the path")
+        below, closed = ([path], []) if path.is_file() else walk(path)
+        files += below
+        refused += closed
+    files = list(dict.fromkeys(files))
     if not files and refused:
         raise ReadError(f"{refused[0][0]} cannot be opened ({refused[0][1]}): check its permissions")
     slices: list[Slice] = []

@@ -159,8 +159,11 @@ def judge_by_user(series: Sequence[Series], percents: Sequence[float]) -> Judged
     as phases, or the unlabelled ones, or all that could be phases.
 
     Raises:
-        PhaseError: If no set of series fits the number of phases.
+        PhaseError: If no set of series fits the number of phases, or they are no different percentages.
     """
+    if not all(0 <= p <= 100 for p in percents) or len({p % 100 for p in percents}) < len(percents):
+        named = ", ".join(f"{p:g}" for p in percents)
+        raise PhaseError(f"--phases are different percentages of the cycle, 0 to 99, got {named}")
     verdicts = classify_study([s.facts() for s in series])
     barred = [isinstance(v, NoPhase) and not v.candidate and not v.reason.startswith("nothing") for v in verdicts]
     labelled = [s for s, v in zip(series, verdicts, strict=True) if isinstance(v, SinglePhase)]
