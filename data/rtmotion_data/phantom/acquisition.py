@@ -67,7 +67,8 @@ def sample_acquisition(rng: np.random.Generator, config: PhantomConfig) -> Acqui
     phase_sigma, amplitude_sigma = rng.uniform(*config.phase_jitter_range), rng.uniform(*config.amplitude_jitter_range)
     # one breath serves all phases of a couch position: most of the amplitude error is common to them
     common, own = rng.normal(0, 0.8, (1, shape[1])), rng.normal(0, 0.6, shape)
-    noise = rng.uniform(*config.noise_range)
+    quiet, loud = config.noise_range
+    noise = quiet + (loud - quiet) * rng.uniform() ** 1.7  # most scans are good
     streaks = rng.uniform(0.2, 1.0) * 0.8 * noise
     return Acquisition(
         noise=float(noise) * config.noise,
@@ -110,7 +111,7 @@ def acquire(
                         for a in (size * waveform.at(at + offset), size * waveform.chest(at + offset), beat)
                     )
                 )
-                image += scene.glance(state) / len(offsets)
+                image += scene.picture(state) / len(offsets)
         images.append(image)
     if acquisition.noise:
         level = _noise_level(scene, acquisition)
@@ -134,9 +135,9 @@ def _noise(scene: Scene, acquisition: Acquisition, rng: np.random.Generator) -> 
     shape = scene.grid.shape
     white = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(scene.layers.device)
     c = acquisition.correlation
-    kernel = torch.tensor([c, 1.0, c], device=white.device) / (1 + 2 * c * c) ** 0.5
-    flat = F.conv2d(white[:, None], kernel.reshape(1, 1, 3, 1), padding=(1, 0))
-    noise = F.conv2d(flat, kernel.reshape(1, 1, 1, 3), padding=(0, 1))[:, 0]
+    tall = F.pad(white, (1, 1, 1, 1))
+    flat = tall[:, 1:-1] + c * (tall[:, :-2] + tall[:, 2:])
+    noise = (flat[:, :, 1:-1] + c * (flat[:, :, :-2] + flat[:, :, 2:])) / (1 + 2 * c * c)
     if not acquisition.streaks:
         return noise
     lines = torch.from_numpy(rng.standard_normal((shape[0], shape[1], 4), dtype=np.float32)).to(white.device)

@@ -43,9 +43,9 @@ def paint_lungs(
     """Paints both lungs between wall, domes and mediastinum, with all that grows in them."""
     b = breathing.build
     side_x = canvas.x.sign()
-    apex = ((canvas.x.abs() - 0.40 * b.half_width) / (0.40 * b.half_width)) ** 2
+    apex = ((canvas.x.abs() - 0.37 * b.half_width) / (0.31 * b.half_width)) ** 2
     apex = apex + ((canvas.y - b.posterior + 0.95 * b.half_depth * b.lid) / (1.05 * b.half_depth * b.lid)) ** 2
-    top = 4 + 24 * apex.clamp_max(4.0) - cavity.depth
+    top = 4 + 26 * apex.clamp_max(4.0) - cavity.depth
     distance = torch.maximum(cavity.wall + 1.3, 2.8 + (cavity.depth - cavity.dome) * 0.93)
     distance = torch.maximum(distance, torch.maximum(top * 0.8, -place.distance))
     lung = canvas.occupancy(distance) * (1 - course)
@@ -62,7 +62,7 @@ def paint_lungs(
     sheet = torch.exp(-((oblique / (0.55 * canvas.edge)) ** 2))
     middle_lobe = (side_x < 0) & (oblique < 0)
     sheet = torch.maximum(sheet, torch.exp(-((horizontal / (0.55 * canvas.edge)) ** 2)) * middle_lobe)
-    sheet = sheet * min(1.0, 1.0 / canvas.edge) * 0.45
+    sheet = sheet * min(1.0, 1.0 / canvas.edge) * 0.6
     hu = density - 1000
     old = canvas.hu.clone()
     canvas.hu.copy_(old + lung * (hu - old))
@@ -98,8 +98,8 @@ def _parenchyma(
     grain = noise_octave(rng, canvas, 2.2 * max(canvas.edge, 2.0))
     density = density + tissue.texture * (13 * grain + 9 * cavity.fine + 8 * cavity.middle + 9 * cavity.coarse)
     density = density + 6 * torch.sign(oblique) * (tissue.texture - 1)
-    bed = torch.exp((cavity.wall + 2).clamp_max(0) / 7.0) * (behind - 0.45).clamp(0, 1)
-    density = density + 150 * bed * (0.6 + 0.5 * cavity.coarse).clamp(0, 2)
+    bed = torch.exp((cavity.wall + 2).clamp_max(0) / 5.0) * (behind - 0.45).clamp(0, 1)
+    density = density + 100 * bed * (0.6 + 0.5 * cavity.coarse).clamp(0, 2)
     if tissue.emphysema:
         holes = (cavity.middle + 0.5 * cavity.coarse + 0.5 * (canvas.z - b.top + 0.4 * b.height) / b.height).clamp(
             -3, 3
@@ -146,7 +146,7 @@ def _trees(
                 part = here & (lobe == number)
                 share = int(part.sum()) / max(whole, 1)
                 groups.append(_targets(canvas, part, int(tissue.vessel_density * share), rng))
-            trees.append(grow(rng, np.array(hilum) + offset, groups, 0.42, 7.5))
+            trees.append(grow(rng, np.array(hilum) + offset, groups, 0.62, 7.0))
         main = spline(
             [(cx, cy, cz + 2), (0.55 * hilum[0], cy + 2, cz - 9), (hilum[0], hilum[1] + 6, hilum[2])], [8, 6.8, 5.8]
         )
@@ -155,7 +155,7 @@ def _trees(
     vessels = join([*arteries, *veins])
     start, end, first, last = vessels.tensors(canvas.device)
     near = canvas.occupancy(-place.distance - 3) * (lung > 0.02)
-    occupied = canvas.capsules(start, end, first, last, sharpness=1.25) * torch.maximum(lung, near)
+    occupied = canvas.capsules(start, end, first, last, sharpness=1.5) * torch.maximum(lung, near)
     occupied = occupied * (canvas.labels != LABELS["heart"])
     canvas.paint(occupied, tissue.blood + 6)
     trachea = spline([(cx + 1, cy - 12, cz + 170), (cx + 1, cy - 6, cz + 70), (cx, cy, cz)], [8.5, 8.8, 8.8])

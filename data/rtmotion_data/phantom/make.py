@@ -116,20 +116,20 @@ def make_tensors(
     beats = np.cos(np.asarray(motion.heart_phases))
     states = states_of(waveform.at(fractions), waveform.chest(fractions), beats)
 
-    clean: list[Tensor] = []
-    labels: list[Tensor] = []
-    shape = (config.phases, 3, *scene.grid.shape)
-    displacements, inverses = torch.empty(shape, device=device), torch.empty(shape, device=device)
-    points = scene.world(breathing.backward(*scene.still, states[0]), states[0])
-    first = breathing.backward(*scene.still, states[0])
-    for j, state in enumerate(states):
-        hu, label, place = scene.look(state)
-        clean.append(hu)
-        labels.append(label)
-        displacements[j] = scene.world(place, states[0]) - points
-        inverses[j] = scene.world(first, state) - points
+    n, shape = config.phases, scene.grid.shape
+    clean, labels = torch.empty((n, *shape), device=device), torch.empty((n, *shape), dtype=torch.uint8, device=device)
+    displacements, inverses = torch.empty((n, 3, *shape), device=device), torch.empty((n, 3, *shape), device=device)
+    for part in scene.parts():
+        first = scene.backward(part, states[0], density=False)
+        here = scene.points(part)
+        for j, state in enumerate(states):
+            place = scene.backward(part, state)
+            clean[j, part], index = scene.look(place, part)
+            labels[j, part] = scene.labels(index)
+            displacements[j, :, part] = scene.world(place, states[0]) - here if j else 0.0
+            inverses[j, :, part] = scene.world(first, state) - here if j else 0.0
     acquisition = sample_acquisition(scanner, config)
-    rendered = acquire(scene, waveform, acquisition, fractions, beats, clean, grain)
+    rendered = acquire(scene, waveform, acquisition, fractions, beats, list(clean.unbind(0)), grain)
     parameters = {
         "seed": int(seed),
         "config": dataclasses.asdict(config),
@@ -143,8 +143,8 @@ def make_tensors(
     }
     return PhantomTensors(
         rendered=torch.stack(rendered),
-        clean=torch.stack(clean),
-        labels=torch.stack(labels),
+        clean=clean,
+        labels=labels,
         displacements=displacements,
         inverses=inverses,
         landmarks=torch.stack(scene.landmarks(states)),

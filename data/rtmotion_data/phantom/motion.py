@@ -22,13 +22,15 @@ from torch import Tensor
 
 from rtmotion_data.phantom.patient import Build, Motion
 
-NEWTON_STEPS = 5
+NEWTON_STEPS = 4
 """Quadratic convergence from a first guess within a few mm: float64 reaches 1e-10 mm, float32 its own resolution."""
 
 POWER = 1.3
 """The displacement grows from the apex to the dome as (s / L) to this power."""
 
-NOTCH_WIDTH = 9.0
+NOTCH_WIDTH = 15.0
+"""Sharpness of the notch that the spine makes in the cavity (von Mises)."""
+
 BEAT_WIDTH = 28.0
 """Standard deviation of the Gaussian that the heart's beat decays with, mm."""
 
@@ -57,12 +59,14 @@ class Place:
         y: To posterior, mm.
         z: To superior, mm.
         density: Local volume ratio J of the map from end-exhale to the state, where asked for; tissue is 1/J as dense.
+        packed: Which points lie inside the cavity (bool), and the (u, v) and depth of those: what S needs to know.
     """
 
     x: Tensor
     y: Tensor
     z: Tensor
     density: Tensor | None = None
+    packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
 
 def shear(x: Tensor, y: Tensor, z: Tensor, build: Build, inverse: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -171,7 +175,7 @@ class BreathingMap:
         """S: canonical points to where the inner organs have slid to; needs no iteration."""
         b = self.build
         x, y, z = q.x.clone(), q.y.clone(), q.z.clone()
-        inside, u, v, s = self._inside(q.x, q.y, b.top - q.z)
+        inside, u, v, s = q.packed or self._inside(q.x, q.y, b.top - q.z)
         new, _ = self._slid(u, v, s, _pick(state, inside, q.x.shape))
         x[inside], y[inside] = self.absolute(u, v, new)
         z[inside] = b.top - new
@@ -194,7 +198,7 @@ class BreathingMap:
         inside[index] = keep
         return inside, u[keep], v[keep], s[inside]
 
-    def unslide(self, p: Place, state: State, density: bool = False) -> Place:
+    def unslide(self, p: Place, state: State) -> Place:
         """S⁻¹: one monotone equation a point inside the cavity, solved by Newton's method."""
         b = self.build
         inside, u, v, target = self._inside(p.x, p.y, b.top - p.z)
@@ -207,12 +211,12 @@ class BreathingMap:
         x, y, z = p.x.clone(), p.y.clone(), p.z.clone()
         x[inside], y[inside] = self.absolute(u, v, s)
         z[inside] = b.top - s
-        if not density:
-            return Place(x, y, z)
-        jacobian = torch.ones_like(p.x) if p.density is None else p.density.clone()
-        ratio = self.scale(target) / self.scale(s)
-        jacobian[inside] = jacobian[inside] * (1 + amplitude * self._weight(s, dome)[1]) * ratio * ratio
-        return Place(x, y, z, jacobian)
+        jacobian = p.density
+        if jacobian is not None:
+            ratio = self.scale(target) / self.scale(s)
+            jacobian = jacobian.clone()
+            jacobian[inside] = jacobian[inside] * (1 + amplitude * self._weight(s, dome)[1]) * ratio * ratio
+        return Place(x, y, z, jacobian, (inside, u, v, s))
 
     # --- C: the chest wall, and B: the heart ---------------------------------------------------------------------
 
@@ -250,24 +254,25 @@ class BreathingMap:
         """Canonical points of positions at a state, with J where `density` is asked for."""
         width = self.build.half_width
         start_x, start_y = x, y
-        for _ in range(3):
-            shift, slope = self._beat(x, y, z)
+        shift, slope = self._beat(x, y, z)
+        for _ in range(2):
             x = x - (x + state.beat * shift - start_x) / (1 + state.beat * slope)
-        beat_slope = self._beat(x, y, z)[1] if density else None
+            shift, slope = self._beat(x, y, z)
+        jacobian = 1 + state.beat * slope
         ap, lateral = self._widening(z, state)
-        for _ in range(4):
+        for _ in range(3):
             front, slope = self._front(y)
             y = y - (y - ap * front - start_y) / (1 - ap * slope)
         front, slope = self._front(y)
         gain, target = lateral * front, x
-        for _ in range(3):
+        for _ in range(2):
             th = torch.tanh(x / width)
             x = x - (x + gain * th - target) / (1 + gain * (1 - th * th) / width)
         if not density:
             return self.unslide(Place(x, y, z), state)
         th = torch.tanh(x / width)
-        jacobian = (1 - ap * slope) * (1 + gain * (1 - th * th) / width) * (1 + state.beat * beat_slope)
-        return self.unslide(Place(x, y, z, jacobian), state, density=True)
+        jacobian = jacobian * (1 - ap * slope) * (1 + gain * (1 - th * th) / width)
+        return self.unslide(Place(x, y, z, jacobian), state)
 
 
 def _pick(state: State, inside: Tensor, shape: torch.Size) -> State:

@@ -57,11 +57,11 @@ def place_mediastinum(
     b = breathing.build
     size = float(np.clip(rng.normal(1.0, 0.1), 0.8, 1.3)) * b.half_width / 132
     shape = HeartShape(
-        (60 * size, 44 * size, 46 * size), _rotation(rng.uniform(0.35, 0.75), rng.uniform(0.4, 0.9)), size
+        (66 * size, 43 * size, 47 * size), _rotation(rng.uniform(0.35, 0.75), rng.uniform(0.4, 0.9)), size
     )
     middle = b.posterior - b.half_depth
     central = float(breathing.dome(torch.tensor(0.12), torch.tensor(-0.3)))
-    heart = (14.0 * size + float(rng.uniform(-3, 8)), middle - 0.32 * b.half_depth, b.top - central + 39 * size)
+    heart = (24.0 * size + float(rng.uniform(-3, 8)), middle - 0.32 * b.half_depth, b.top - central + 39 * size)
     carina = (
         float(rng.uniform(-5, 5)),
         b.posterior - 0.82 * b.half_depth,
@@ -74,7 +74,7 @@ def place_mediastinum(
     y, z = canvas.y, canvas.z
     column = 11 + 11 * torch.exp(-(((y - carina[1] - 12) / 34) ** 2)) + 7 * torch.exp(-(((b.top - z - 40) / 45) ** 2))
     shift = 7 * torch.sigmoid((carina[2] - z) / 30)
-    distance = (canvas.x - shift).abs() - column - 2.0 * cavity.coarse
+    distance = (canvas.x - shift).abs() - column - 3.0 * cavity.coarse
     pad = 4 + float(rng.uniform(0, 5))
     whole = (slice(None), slice(None), slice(None))
     radii = tuple(r + pad for r in shape.radii)
@@ -83,6 +83,16 @@ def place_mediastinum(
     distance = _union(distance, canvas.ellipsoid_distance(whole, atrium, (30 * size, 32 * size, 40 * size)))
     fat_pad = (heart[0] + 42 * size, heart[1] - 26, heart[2] - 34 * size)
     distance = _union(distance, canvas.ellipsoid_distance(whole, fat_pad, (26, 24, 18)))
+    cx, cy, cz = carina
+    knobs = [
+        ((24, cy + 6, cz + 36), (20, 30, 18)),  # arch of the aorta
+        ((26, cy - 20, cz - 6), (22, 22, 20)),  # pulmonary trunk
+        ((-20, cy - 20, cz + 30), (16, 18, 60)),  # superior vena cava
+        ((20, b.posterior - 0.3 * b.half_depth, cz - 70), (22, 20, 120)),  # descending aorta
+        *(((0.8 * x, y, z), (17, 16, 22)) for x, y, z in hila),
+    ]
+    for centre, size_of_knob in knobs:
+        distance = _union(distance, canvas.ellipsoid_distance(whole, centre, size_of_knob), 5.0)
     distance = distance + 1.2 * cavity.middle
     return Mediastinum(distance, heart, carina, hila), shape
 
@@ -163,7 +173,7 @@ def paint_mediastinum(
     grain = tissue.texture * (3.5 * cavity.fine + 3 * cavity.middle)
     pool = tissue.blood + grain
     wall = tissue.muscle + 0.35 * tissue.contrast + grain
-    wobble = 2.0 * cavity.coarse
+    wobble = 4.0 * cavity.coarse
     atrium = (heart[0] - 36 * size, heart[1] + 10, heart[2] + 12)
     canvas.ellipsoid(atrium, (26 * size, 28 * size, 36 * size), pool, "heart", only=above, wobble=wobble)
     left_atrium = (heart[0] - 10, heart[1] + 34 * size, heart[2] + 22 * size)

@@ -66,7 +66,7 @@ class Build:
         wall: Thickness of ribs and muscle at the side.
         breast: Size of the breasts, 0 for none.
         arms_up: Whether the arms are raised.
-        shears: Six rows (amplitude mm, wave numbers 1/mm along the two other axes, phase) for each of x, y and z: the
+        shears: Rows (amplitude mm, two wave numbers 1/mm along the two other axes, phase) for each of x, y and z: the
             smooth diffeomorphism that makes the anatomy irregular.
     """
 
@@ -175,6 +175,9 @@ def sample_build(rng: np.random.Generator, config: PhantomConfig) -> Build:
         )
         for amplitudes in ((4.0, 2.0), (4.0, 2.0), (2.0, 1.0))
     )
+    # the spine is convex to the back in the middle of the chest
+    kyphosis = (float(rng.uniform(5, 14)), 0.0, 2 * np.pi / float(rng.uniform(420, 560)), np.pi)
+    shears = (shears[0], (*shears[1], kyphosis), shears[2])
     return Build(
         top=float(height / 2 + rng.uniform(10, 24)),
         height=float(height),
@@ -217,7 +220,7 @@ def sample_tissue(rng: np.random.Generator, config: PhantomConfig) -> Tissue:
     depth = rng.uniform(8, 40)
     left = rng.random() < 0.5
     return Tissue(
-        parenchyma=float(rng.uniform(-830, -715)),
+        parenchyma=float(rng.uniform(-865, -745)),
         gradient=float(rng.uniform(30, 120)),
         muscle=float(rng.uniform(45, 65)),
         fat=float(rng.uniform(-115, -90)),
@@ -230,6 +233,6 @@ def sample_tissue(rng: np.random.Generator, config: PhantomConfig) -> Tissue:
         emphysema=float(rng.uniform(0.05, 0.3)) if rng.random() < config.emphysema_probability else 0.0,
         effusion=(0.0 if left or not effused else float(depth), float(depth) if left and effused else 0.0),
         texture=float(rng.uniform(0.7, 1.4)),
-        vessel_density=int(rng.integers(420, 700)),
+        vessel_density=int(rng.integers(700, 1100)),
         tumours=tumours,
     )

@@ -21,7 +21,11 @@ from rtmotion_data.phantom.wall import paint_bones, paint_trunk
 LUNG_LABELS = (LABELS["lung_left"], LABELS["lung_right"])
 LANDMARKS = 300
 """At most this many landmarks, as in DIR-Lab."""
-FORK_RADIUS = 0.55
+PART = 150_000
+"""Voxels of a slab, on a CPU."""
+COUCH_UNDER = -700
+"""Where the patient is thinner than this the couch shows, HU; it lies behind the skin, never in a lung."""
+FORK_RADIUS = 0.75
 """Vessels thinner than this at a fork make no landmark, mm."""
 
 
@@ -47,24 +51,32 @@ class Scene:
     table: Tensor
     lungs: Lungs
 
-    def look(self, state: State) -> tuple[Tensor, Tensor, Place]:
-        """The patient at a state: HU (float32) and labels (uint8) on the grid, and the canonical places seen."""
-        place = self.breathing.backward(*self.still, state, density=True)
-        index = self._index(place)
-        hu, mass = sample_at_index(self.layers, index).unbind(0)
-        assert place.density is not None
-        hu = hu + mass * (1 / place.density - 1)
-        labels = self._labels(index)
-        return torch.where(labels == 0, torch.maximum(hu, self.table), hu), labels, place
+    def parts(self) -> list[slice]:
+        """Slabs of the grid that are computed one after the other: they fit a processor's cache, and bound memory."""
+        slices, rows, columns = self.grid.shape
+        step = slices if self.layers.is_cuda else max(1, PART // (rows * columns))
+        return [slice(start, min(start + step, slices)) for start in range(0, slices, step)]
 
-    def glance(self, state: State) -> Tensor:
-        """Only the HU of `look`."""
-        place = self.breathing.backward(*self.still, state, density=True)
+    def backward(self, part: slice, state: State, density: bool = True) -> Place:
+        """The canonical places that a slab of the grid shows at a state."""
+        x, y, z = (a[part] for a in self.still)
+        local = State(*(v[part] if isinstance(v, Tensor) else v for v in (state.diaphragm, state.chest, state.beat)))
+        return self.breathing.backward(x, y, z, local, density)
+
+    def look(self, place: Place, part: slice) -> tuple[Tensor, Tensor]:
+        """What a slab shows: HU (float32), and the continuous canvas indices, shape (3, ...), that it was read at."""
         index = self._index(place)
         hu, mass = sample_at_index(self.layers, index).unbind(0)
-        assert place.density is not None
-        hu = hu + mass * (1 / place.density - 1)
-        return torch.where(hu < -700, torch.maximum(hu, self.table), hu)
+        if place.density is not None:
+            hu = hu + mass * (1 / place.density - 1)
+        return torch.where(hu < COUCH_UNDER, torch.maximum(hu, self.table[part]), hu), index
+
+    def picture(self, state: State) -> Tensor:
+        """The patient at a state, whose numbers may differ from slice to slice: HU, float32, shape (z, y, x)."""
+        image = torch.empty(self.grid.shape, device=self.layers.device)
+        for part in self.parts():
+            image[part], _ = self.look(self.backward(part, state), part)
+        return image
 
     def _index(self, place: Place) -> Tensor:
         """Continuous canvas indices of canonical places, shape (3, ...)."""
@@ -72,13 +84,22 @@ class Scene:
         pairs = ((place.x, c.x, c.spacing[0]), (place.y, c.y, c.spacing[1]), (place.z, c.z, c.spacing[2]))
         return torch.stack([(p - axis.reshape(-1)[0]) / step for p, axis, step in pairs])
 
-    def _labels(self, index: Tensor) -> Tensor:
+    def labels(self, index: Tensor) -> Tensor:
+        """Labels at continuous canvas indices, nearest; uint8."""
         depth, height, width = self.canvas.labels.shape
         ix, iy, iz = (
             (component + 0.5).to(torch.int32).clamp_(0, n - 1)
             for component, n in zip(index, (width, height, depth), strict=True)
         )
         return self.canvas.labels.reshape(-1)[((iz * height + iy) * width + ix).long()]
+
+    def points(self, part: slice) -> Tensor:
+        """World positions (LPS, mm) of the voxel centres of a slab, shape (3, ...)."""
+        x, y, z = (
+            first + step * torch.arange(n, dtype=torch.float32, device=self.layers.device)
+            for first, step, n in zip(self.grid.origin, self.grid.spacing, self.grid.size, strict=True)
+        )
+        return torch.stack(torch.broadcast_tensors(x[None, None, :], y[None, :, None], z[part, None, None]))  # type: ignore[no-untyped-call]
 
     def world(self, place: Place, state: State) -> Tensor:
         """World positions (LPS, mm) of canonical places at a state, shape (3, ...)."""

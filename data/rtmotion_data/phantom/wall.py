@@ -39,8 +39,9 @@ def paint_trunk(canvas: Canvas, cavity: Cavity, breathing: BreathingMap, tissue:
     fat_depth = build.fat * (1 + 0.18 * cavity.coarse - 0.35 * cavity.back.clamp(-0.2, 1)).clamp_min(0.25)
     fat_depth = fat_depth + 18 * build.breast * torch.exp(-(((canvas.y - breathing.anterior) / 22) ** 2))
     # planes of fat between the muscles, along which their boundaries wander
-    plane = (torch.sin(0.33 * cavity.wall + 1.6 * cavity.coarse) + 0.5 * cavity.middle).abs()
-    streak = (1 - plane / (0.10 + 0.006 * build.fat)).clamp(0, 1) * (cavity.wall > 13)
+    plane = (torch.sin(0.3 * cavity.wall + 1.2 * cavity.coarse) + 0.3 * cavity.middle).abs()
+    streak = (1 - plane / (0.16 + 0.008 * build.fat)).clamp(0, 1) * (cavity.wall > 13)
+    streak = streak * (0.45 + 0.6 * cavity.middle - 0.3 * cavity.coarse).clamp(0, 1)
     axilla = torch.exp(-(((canvas.x.abs() - 0.93 * build.half_width) / 24) ** 2) - ((cavity.depth - 42) / 26) ** 2)
     muscle_hu = tissue.muscle + 6 * cavity.fine + 5 * cavity.middle
     fat_hu = tissue.fat + 7 * cavity.fine + 4 * cavity.coarse
