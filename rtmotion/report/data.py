@@ -102,6 +102,11 @@ def load_report_data(path: Path) -> ReportData:
     return ReportData(facts, sprites, overlays)
 
 
+def page_path(path: Path) -> Path:
+    """The page that a path means: itself where it ends in `.html`, else `report.html` in that folder."""
+    return path if path.suffix == ".html" else path / PAGE
+
+
 def write_text(path: Path, text: str) -> Path:
     """Writes a page beside `path` and renames it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rtmotion.report.data import PAGE, ReportData, write_text
+from rtmotion.report.data import ReportData, page_path, write_text
 from rtmotion.report.figures import METRIC_NAMES, forecast_figures
 from rtmotion.report.page import bullets, card, json_script, packed, page, pairs, plot_card, tiles
 
@@ -32,8 +32,12 @@ OVERLAY_HINT = (
 )
 
 
-def write_forecast_report(folder: Path, data: ReportData) -> Path:
-    """Writes `report.html` into the folder.
+def write_forecast_report(path: Path, data: ReportData) -> Path:
+    """Writes the report of a forecast, beside and then renamed.
+
+    Args:
+        path: The page (`.html`), or the folder that gets `report.html`.
+        data: What the page shows.
 
     Returns:
         The page.
@@ -41,7 +45,7 @@ def write_forecast_report(folder: Path, data: ReportData) -> Path:
     Raises:
         WriteError: If the system refuses.
     """
-    return write_text(Path(folder) / PAGE, render_forecast_report(data))
+    return write_text(page_path(path), render_forecast_report(data))
 
 
 def render_forecast_report(data: ReportData) -> str:

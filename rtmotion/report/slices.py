@@ -65,7 +65,7 @@ def plane(view: View, upright: Array, index: int) -> Array:
     normal = lead + 2 - view.normal
     slice_ = np.take(upright, index, axis=normal)
     # what is left is in the order s, p, l without the normal: rows before columns for all three views
-    return np.asarray(slice_[..., ::-1, :] if view.down_sign < 0 else slice_
+    return np.asarray(slice_[..., ::-1, :] if view.down_sign < 0 else slice_)
 
 
 def body_box(body: Array, orientation: Orientation) -> tuple[slice, slice, slice]:
