@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rtmotion.sequence import Phase, cyclic_distance
-from rtmotion_data.phase_text import Reading, read_folder, read_text, stem
+from rtmotion_data.phase_text import Reading, read_folder, read_respiratory, read_text, stem
 
 FAMILY = 3
 """So many different phases labelled in one manner make each other believable."""
@@ -37,6 +37,7 @@ class SeriesFacts:
         respiratory_percent: Nominal Percentage of Respiratory Phase (0020,9245).
         respiratory_states: Starting and ending respiratory phase (0020,9247) and (0020,9249): INSPIRATION, MAXIMUM,
             EXPIRATION, MINIMUM.
+        respiratory_amplitudes: Starting and ending respiratory amplitude (0020,9246) and (0020,9248), %.
         temporal_position: Temporal Position Identifier (0020,0100), from 1.
         temporal_positions: Number of Temporal Positions (0020,0105).
         folder: Name of the folder that holds the files.
@@ -51,6 +52,7 @@ class SeriesFacts:
     series_number: int | None = None
     respiratory_percent: float | None = None
     respiratory_states: tuple[str, str] = ("", "")
+    respiratory_amplitudes: tuple[float, float] | None = None
     temporal_position: int | None = None
     temporal_positions: int | None = None
     folder: str = ""
@@ -114,16 +116,10 @@ Verdict = SinglePhase | AllPhases | NoPhase
 def _readings(facts: SeriesFacts) -> list[tuple[str, Reading, str]]:
     """All that speaks: (source, reading, family), strongest first."""
     found: list[tuple[str, Reading, str]] = []
-    if facts.respiratory_percent is not None and 0 <= facts.respiratory_percent <= 100:
-        percent = float(facts.respiratory_percent)
-        text = f"{percent:g}"
-        reading = Reading("phase", text, "tag", (percent % 100,), 0.98)
-        found.append(("Nominal Percentage of Respiratory Phase (0020,9245)", reading, "tag"))
-    elif facts.respiratory_states[0] and facts.respiratory_states[0] == facts.respiratory_states[1]:
-        state = facts.respiratory_states[0].upper()
-        if state in ("MAXIMUM", "MINIMUM"):
-            reading = Reading("phase", state, "state", (0.0 if state == "MAXIMUM" else 50.0,), 0.6, amplitude=True)
-            found.append(("Respiratory Phase (0020,9247)", reading, "state"))
+    reading = read_respiratory(facts.respiratory_percent, facts.respiratory_states, facts.respiratory_amplitudes)
+    percentage = "Nominal Percentage of Respiratory Phase (0020,9245)"
+    source = percentage if reading.dialect == "tag" else "Respiratory Phase (0020,9247)"
+    found.append((source, reading, reading.dialect))
     texts = (
         ("SeriesDescription", facts.description),
         ("ImageComments", facts.comments),

@@ -200,6 +200,34 @@ def read_folder(name: str) -> Reading:
     return SILENT
 
 
+def read_respiratory(
+    percent: float | None, states: tuple[str, str] = ("", ""), amplitudes: tuple[float, float] | None = None
+) -> Reading:
+    """What the attributes of DICOM's respiratory synchronisation say.
+
+    Args:
+        percent: Nominal Percentage of Respiratory Phase (0020,9245).
+        states: Starting and ending Respiratory Phase (0020,9247), (0020,9249).
+        amplitudes: Starting and ending Respiratory Amplitude (0020,9246), (0020,9248), % of the inhalation.
+
+    Returns:
+        A phase, or silence. The percentage is believed most; a state of maximum or minimum is end-inhale or
+        end-exhale; inspiration or expiration counts with its mean amplitude, as Siemens' In and Ex do.
+    """
+    if percent is not None and 0 <= percent <= 100:
+        return Reading("phase", f"{percent:g}", "tag", (percent % 100,), 0.98)
+    state = states[0].upper()
+    if not state or state != states[1].upper():
+        return SILENT
+    if state in ("MAXIMUM", "MINIMUM"):
+        return Reading("phase", state, "state", (0.0 if state == "MAXIMUM" else 50.0,), 0.6, amplitude=True)
+    if state in ("INSPIRATION", "EXPIRATION") and amplitudes and all(0 <= a <= 100 for a in amplitudes):
+        amplitude = sum(amplitudes) / 2
+        turned = percent_of_amplitude(amplitude, "In" if state == "INSPIRATION" else "Ex")
+        return Reading("phase", f"{amplitude:g} % {state}", "state", (turned,), 0.6, amplitude=True)
+    return SILENT
+
+
 def stem(text: str, reading: Reading) -> str:
     """The text without its phase and its other numbers: equal for the series of one family."""
     if reading.dialect == "GE":

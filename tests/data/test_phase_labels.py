@@ -234,6 +234,19 @@ def test_respiratory_states_at_the_extremes(state: str, fraction: float) -> None
     assert verdict.phase.fraction == fraction
 
 
+@pytest.mark.parametrize(
+    ("state", "amplitudes", "fraction"),
+    [("INSPIRATION", (15.0, 25.0), 0.6), ("EXPIRATION", (90.0, 70.0), 0.1), ("EXPIRATION", (0.0, 0.0), 0.5)],
+)
+def test_respiratory_states_with_their_amplitudes(state: str, amplitudes: tuple[float, float], fraction: float) -> None:
+    facts = SeriesFacts(respiratory_states=(state, state), respiratory_amplitudes=amplitudes)
+    verdict = classify_series(facts)
+    assert isinstance(verdict, SinglePhase)
+    assert verdict.phase.fraction == pytest.approx(fraction)
+    assert verdict.amplitude
+    assert isinstance(classify_series(SeriesFacts(respiratory_states=(state, state))), NoPhase)
+
+
 def test_temporal_positions_are_the_last_resort() -> None:
     verdict = classify_series(SeriesFacts("CT Lung", temporal_position=4, temporal_positions=10))
     assert isinstance(verdict, SinglePhase)

@@ -49,6 +49,8 @@ _KEYWORDS = (
     "NominalPercentageOfRespiratoryPhase",
     "StartingRespiratoryPhase",
     "EndingRespiratoryPhase",
+    "StartingRespiratoryAmplitude",
+    "EndingRespiratoryAmplitude",
     "RespiratorySynchronizationSequence",
     "Rows",
     "Columns",
@@ -109,6 +111,7 @@ class Slice:
     instance_number: int | None = None
     respiratory_percent: float | None = None
     respiratory_states: tuple[str, str] = ("", "")
+    respiratory_amplitudes: tuple[float, float] | None = None
     temporal_position: int | None = None
     temporal_positions: int | None = None
     rows: int = 0
@@ -206,6 +209,7 @@ def _slices(path: Path, dataset: Any, size: int, at: int, end: bytes) -> Iterato
         instance_number=integer(dataset, "InstanceNumber"),
         respiratory_percent=_respiratory_percent(sync, dataset),
         respiratory_states=_respiratory_states(sync if sync is not None else dataset),
+        respiratory_amplitudes=_respiratory_amplitudes(sync if sync is not None else dataset),
         temporal_position=integer(dataset, "TemporalPositionIdentifier"),
         temporal_positions=integer(dataset, "NumberOfTemporalPositions"),
         rows=rows,
@@ -244,6 +248,11 @@ def _respiratory_states(dataset: Any) -> tuple[str, str]:
     return (text(dataset, "StartingRespiratoryPhase"), text(dataset, "EndingRespiratoryPhase"))
 
 
+def _respiratory_amplitudes(dataset: Any) -> tuple[float, float] | None:
+    start, end = (get(dataset, f"{at}RespiratoryAmplitude", float) for at in ("Starting", "Ending"))
+    return None if start is None or end is None else (start, end)
+
+
 def _frames(whole: Slice, shared: Any, per_frame: Sequence[Any]) -> Iterator[Slice]:
     """One record a frame of an enhanced multi-frame image, from its own and the shared functional groups."""
     contents = [item(own, shared, sequence="FrameContentSequence") for own in per_frame]
@@ -264,6 +273,7 @@ def _frames(whole: Slice, shared: Any, per_frame: Sequence[Any]) -> Iterator[Sli
             instance_number=number,
             respiratory_percent=whole.respiratory_percent if percent is None else percent,
             respiratory_states=_respiratory_states(sync) if sync is not None else whole.respiratory_states,
+            respiratory_amplitudes=_respiratory_amplitudes(sync) or whole.respiratory_amplitudes,
             temporal_position=get(content, "TemporalPositionIndex", int),
             temporal_positions=len(times) or None,
             position=get(item(own, shared, sequence="PlanePositionSequence"), "ImagePositionPatient", decimals_of),

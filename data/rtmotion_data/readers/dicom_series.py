@@ -67,6 +67,7 @@ class Series:
             series_number=first.series_number,
             respiratory_percent=first.respiratory_percent if common("respiratory_percent") else None,
             respiratory_states=first.respiratory_states if common("respiratory_states") else ("", ""),
+            respiratory_amplitudes=first.respiratory_amplitudes if common("respiratory_amplitudes") else None,
             temporal_position=first.temporal_position if common("temporal_position") else None,
             temporal_positions=first.temporal_positions,
             folder=first.folder if common("folder") else "",

@@ -9,7 +9,7 @@ import numpy as np
 from rtmotion.errors import PhaseError
 from rtmotion.sequence import Phase
 from rtmotion_data.phase_labels import AllPhases, SinglePhase
-from rtmotion_data.phase_text import Reading, read_folder, read_text
+from rtmotion_data.phase_text import Reading, read_folder, read_respiratory, read_text
 from rtmotion_data.readers.dicom_headers import Slice
 from rtmotion_data.readers.dicom_stack import along_normal, place_numbers
 
@@ -57,7 +57,7 @@ def split_phases(
         PhaseError: If the user names another number of phases than there are.
     """
     for name, confidence, label in (
-        ("Nominal Percentage of Respiratory Phase (0020,9245) of each image", 0.98, _by_tag),
+        ("Respiratory Synchronization (0020,9245)–(0020,9249) of each image", 0.98, _by_tag),
         ("comment of each image", 0.9, _by_comment),
         ("Temporal Position of each image", 0.5, _by_temporal_position),
         ("folder of each image", 0.5, _by_folder),
@@ -131,10 +131,8 @@ def _announced(groups: Sequence[Sequence[Slice]], announced: AllPhases, name: st
 
 
 def _by_tag(image: Slice) -> Reading | None:
-    percent = image.respiratory_percent
-    if percent is None or not 0 <= percent <= 100:
-        return None
-    return Reading("phase", f"{percent:g}", "tag", (percent % 100,), 0.98)
+    reading = read_respiratory(image.respiratory_percent, image.respiratory_states, image.respiratory_amplitudes)
+    return reading if reading.kind == "phase" else None
 
 
 def _by_comment(image: Slice) -> Reading | None:
