@@ -81,7 +81,7 @@ def error_figure(
                 {
                     "type": "scatter",
                     "mode": "lines+markers",
-                    "name": f"{_clean(region)} · {_clean(name)}",
+                    "name": f"{clean(region)} · {clean(name)}",
                     "x": [p for p, _ in points],
                     "y": [v for _, v in points],
                     "line": {"color": colour, "dash": "solid" if own else "dot", "width": 2.5 if own else 1.6},
@@ -237,7 +237,7 @@ def seconds_figure(seconds: Mapping[str, float]) -> Figure | None:
     """The wall time of each stage."""
     if not seconds:
         return None
-    names = [_clean(name) for name in seconds]
+    names = [clean(name) for name in seconds]
     bars = {
         "type": "bar",
         "orientation": "h",
@@ -255,6 +255,6 @@ def _cycled(colours: Sequence[str], count: int) -> list[str]:
     return [colours[i % len(colours)] for i in range(count)]
 
 
-def _clean(text: object) -> str:
+def clean(text: object) -> str:
     """Text as plotly shows it: it reads a few HTML tags, so none may come from outside."""
     return str(text).replace("<", "‹").replace(">", "›")

@@ -10,7 +10,7 @@ import numpy as np
 
 from rtmotion.report.data import ReportData, page_path, write_text
 from rtmotion.report.figures import METRIC_NAMES, forecast_figures
-from rtmotion.report.page import bullets, card, json_script, packed, page, pairs, plot_card, tiles
+from rtmotion.report.page import bullets, card, json_script, number, packed, page, pairs, plot_card, tiles
 
 CANNOT_KNOW = (
     "One cycle is forecast. Changes from cycle to cycle, drift of the baseline, coughing and breath-holds are not in "
@@ -285,22 +285,6 @@ def _metrics(facts: Mapping[str, Any]) -> str:
     )
     hint = "PSNR and SSIM are for a range of 4000 HU. Regions are those of the true phase."
     return card("Metrics", f'<div class="scroll">{table}</div><p class="hint">{hint}</p>')
-
-
-def number(value: float | None) -> str:
-    """A number with three to four significant digits; a dash where there is none."""
-    if value is None:
-        return "–"
-    size = abs(value)
-    return (
-        f"{value:.0f}"
-        if size >= 1000
-        else f"{value:.1f}"
-        if size >= 10
-        else f"{value:.2f}"
-        if size >= 1
-        else f"{value:.3f}"
-    )
 
 
 def _parameters(facts: Mapping[str, Any]) -> dict[str, Any]:

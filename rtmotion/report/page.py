@@ -113,3 +113,15 @@ def tiles(values: Sequence[tuple[str, str]]) -> str:
     """Figures at a glance: value and what it is."""
     shown = "".join(f'<div class="tile"><b>{escape(v)}</b><span>{escape(n)}</span></div>' for n, v in values)
     return f'<div class="tiles">{shown}</div>'
+
+
+def number(value: float | None) -> str:
+    """A number with three to four significant digits; a dash where there is none.
+
+    >>> number(42.26), number(0.91234), number(None)
+    ('42.3', '0.912', '–')
+    """
+    if value is None:
+        return "–"
+    digits = next((d for d, limit in ((0, 1000), (1, 10), (2, 1)) if abs(value) >= limit), 3)
+    return f"{value:.{digits}f}"
