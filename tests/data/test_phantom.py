@@ -22,7 +22,7 @@ SMALL = PhantomConfig(size=(24, 24, 20), spacing=(12.0, 12.0, 12.0), phases=3)
 LANDMARK_TOLERANCE = 0.02
 """mm; the field is read between voxels, where it bends a little."""
 
-WARP_TOLERANCE = 22.0
+WARP_TOLERANCE = 15.0
 """HU, mean over the lung: interpolating thin vessels twice at 4 mm costs this much, no motion less than this."""
 
 
@@ -45,11 +45,11 @@ def test_the_field_warps_the_first_phase_into_every_other(phantom: Phantom) -> N
         corrected = (warped + 1000) * ratio - 1000
         core &= (warped < -600) & (target < -600)  # vessels do not thin out
         error = float((corrected - target)[core].abs().mean())
-        still = float((first - target)[core].abs().mean())
         assert error < WARP_TOLERANCE
-        bias = float((corrected - target)[core].mean())
-        assert abs(bias) < 6.0
-        assert error < 0.6 * still or still < WARP_TOLERANCE
+        # what the vessels hold does not thin out, so the correction by the Jacobian alone goes a little too far
+        bias, uncorrected = ((image - target)[core].mean().abs() for image in (corrected, warped))
+        assert float(bias) < 0.9 * float(uncorrected)
+        assert error < 0.6 * float((first - target)[core].abs().mean())
         mass += int(core.sum())
     assert mass > 20_000
 

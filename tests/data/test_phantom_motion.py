@@ -1,5 +1,7 @@
 """The breathing map by itself: exact both ways, its Jacobian, its sliding."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,15 @@ import torch
 from rtmotion_data.phantom.config import PhantomConfig
 from rtmotion_data.phantom.motion import BreathingMap, Place, State, shear
 from rtmotion_data.phantom.patient import sample_build, sample_motion
-from rtmotion_data.phantom.waveform import Waveform, parametric_cycle, recorded_cycles, sample_trace, sample_waveform
+from rtmotion_data.phantom.waveform import recorded_cycles, sample_trace, sample_waveform
 
 ROUND_TRIP_DOUBLE = 1e-7
 """mm; Newton's method in float64 has converged far below this."""
 
 ROUND_TRIP_SINGLE = 2e-3
 """mm; float32 resolves 3e-5 mm at 300 mm, and the steps of the map add up."""
+
+Map = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
 
 STATES = [State(1.0, 0.9, 0.5), State(0.4, 0.7, -1.0), State(-0.08, 1.1, 0.0), State(1.2, -0.1, 1.0)]
 
@@ -27,7 +31,8 @@ def breathing_map(seed: int) -> BreathingMap:
 def points(seed: int, n: int = 40_000, dtype: torch.dtype = torch.float64) -> Place:
     rng = np.random.default_rng(seed)
     xyz = rng.uniform((-190, -150, -180), (190, 170, 160), (n, 3))
-    return Place(*torch.from_numpy(xyz).to(dtype).unbind(-1))
+    x, y, z = torch.from_numpy(xyz).to(dtype).unbind(-1)
+    return Place(x, y, z)
 
 
 def distance(p: Place, q: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> float:
@@ -58,18 +63,21 @@ def test_the_static_diffeomorphism_is_undone_by_its_inverse_and_keeps_volume() -
     there = shear(p.x, p.y, p.z, build)
     assert distance(p, shear(*there, build, inverse=True)) < ROUND_TRIP_DOUBLE
     assert distance(p, there) > 2.0  # it does something
-    assert torch.allclose(numeric_jacobian(lambda *a: shear(*a, build), p), torch.ones(len(p.x)).double(), atol=1e-6)
+    assert torch.allclose(
+        numeric_jacobian(lambda x, y, z: shear(x, y, z, build), p), torch.ones(len(p.x)).double(), atol=1e-6
+    )
 
 
-def numeric_jacobian(function: object, p: Place, step: float = 1e-4) -> torch.Tensor:
+def numeric_jacobian(function: Map, p: Place, step: float = 1e-4) -> torch.Tensor:
     columns = []
     for axis in range(3):
         shift = [torch.zeros_like(p.x) for _ in range(3)]
         shift[axis] += step
-        plus = torch.stack(function(p.x + shift[0], p.y + shift[1], p.z + shift[2]))  # type: ignore[operator]
-        minus = torch.stack(function(p.x - shift[0], p.y - shift[1], p.z - shift[2]))  # type: ignore[operator]
+        plus = torch.stack(function(p.x + shift[0], p.y + shift[1], p.z + shift[2]))
+        minus = torch.stack(function(p.x - shift[0], p.y - shift[1], p.z - shift[2]))
         columns.append((plus - minus) / (2 * step))
-    return torch.linalg.det(torch.stack(columns, dim=-1).permute(1, 0, 2))
+    determinant: torch.Tensor = torch.linalg.det(torch.stack(columns, dim=-1).permute(1, 0, 2))
+    return determinant
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -131,7 +139,7 @@ def test_amplitudes_stay_in_the_ranges_of_the_configuration() -> None:
 
 
 def test_a_waveform_is_periodic_spans_its_range_and_lags() -> None:
-    waveform = Waveform(parametric_cycle(np.random.default_rng(1)), 0.1, "parametric")
+    waveform = sample_waveform(np.random.default_rng(1), 0.1, None, random_start=False)
     phase = np.linspace(0, 1, 37)
     assert np.allclose(waveform.at(phase), waveform.at(phase + 3))
     assert np.allclose(waveform.chest(phase + 0.1), waveform.at(phase))

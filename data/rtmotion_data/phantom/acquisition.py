@@ -135,6 +135,8 @@ def _noise(scene: Scene, acquisition: Acquisition, rng: np.random.Generator) -> 
     shape = scene.grid.shape
     white = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(scene.layers.device)
     c = acquisition.correlation
+    white = F.pad(white, (0, 0, 0, 0, 1, 1))
+    white = (white[1:-1] + 0.5 * c * (white[:-2] + white[2:])) / (1 + 0.5 * c * c) ** 0.5
     tall = F.pad(white, (1, 1, 1, 1))
     flat = tall[:, 1:-1] + c * (tall[:, :-2] + tall[:, 2:])
     noise = (flat[:, :, 1:-1] + c * (flat[:, :, :-2] + flat[:, :, 2:])) / (1 + 2 * c * c)

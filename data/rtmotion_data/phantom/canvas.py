@@ -1,5 +1,6 @@
 """The volume that the anatomy is painted on: HU, lung mass and labels at end-exhale, and brushes for simple shapes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class Canvas:
     @property
     def edge(self) -> float:
         """Width over which surfaces pass from outside to inside, mm: about one voxel."""
-        return 1.1 * float(np.prod(self.spacing)) ** (1 / 3)
+        return 1.1 * math.prod(self.spacing) ** (1 / 3)
 
     @property
     def device(self) -> torch.device:

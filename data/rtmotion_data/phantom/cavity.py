@@ -45,7 +45,7 @@ def survey(canvas: Canvas, breathing: BreathingMap, rng: np.random.Generator) ->
     build = breathing.build
     depth = build.top - canvas.z
     u, v = breathing.relative(canvas.x, canvas.y, depth)
-    u, v = torch.broadcast_tensors(u, v)
+    u, v = u.expand_as(canvas.hu), v.expand_as(canvas.hu)
     r = (u * u + v * v).sqrt_().clamp_min_(1e-4)
     f = breathing.scale(depth)
     size = ((u * (build.half_width * f)) ** 2 + (v * (build.half_depth * f)) ** 2).sqrt_() / r

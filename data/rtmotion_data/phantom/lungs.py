@@ -62,7 +62,7 @@ def paint_lungs(
     sheet = torch.exp(-((oblique / (0.55 * canvas.edge)) ** 2))
     middle_lobe = (side_x < 0) & (oblique < 0)
     sheet = torch.maximum(sheet, torch.exp(-((horizontal / (0.55 * canvas.edge)) ** 2)) * middle_lobe)
-    sheet = sheet * min(1.0, 1.0 / canvas.edge) * 0.6
+    sheet = sheet * min(1.0, 1.0 / canvas.edge) * 0.42
     hu = density - 1000
     old = canvas.hu.clone()
     canvas.hu.copy_(old + lung * (hu - old))
@@ -146,11 +146,11 @@ def _trees(
                 part = here & (lobe == number)
                 share = int(part.sum()) / max(whole, 1)
                 groups.append(_targets(canvas, part, int(tissue.vessel_density * share), rng))
-            trees.append(grow(rng, np.array(hilum) + offset, groups, 0.62, 7.0))
+            trees.append(grow(rng, np.array(hilum) + offset, groups, 0.6, 7.0))
         main = spline(
             [(cx, cy, cz + 2), (0.55 * hilum[0], cy + 2, cz - 9), (hilum[0], hilum[1] + 6, hilum[2])], [8, 6.8, 5.8]
         )
-        beside = arteries[-1].shifted(np.array([0.1 * side, 0.85, -0.25]), 0.85, 1.0)
+        beside = arteries[-1].shifted(np.array([0.1 * side, 0.85, -0.25]), 0.72, 1.3)
         bronchi += [main, beside]
     vessels = join([*arteries, *veins])
     start, end, first, last = vessels.tensors(canvas.device)
@@ -161,7 +161,7 @@ def _trees(
     trachea = spline([(cx + 1, cy - 12, cz + 170), (cx + 1, cy - 6, cz + 70), (cx, cy, cz)], [8.5, 8.8, 8.8])
     air = join([trachea, *bronchi])
     start, end, first, last = air.tensors(canvas.device)
-    wall = canvas.capsules(start, end, first + 0.35 + 0.12 * first, last + 0.35 + 0.12 * last)
+    wall = canvas.capsules(start, end, first + 0.3 + 0.09 * first, last + 0.3 + 0.09 * last)
     lumen = canvas.capsules(start, end, first, last)
     canvas.paint(wall, 20.0)
     canvas.paint(lumen, -985.0, "airways")

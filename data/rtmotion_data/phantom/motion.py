@@ -139,7 +139,7 @@ class BreathingMap:
 
         def one(centre: tuple[float, float], low: float) -> Tensor:
             dv = v - centre[1]
-            q = ((u - centre[0]) / 0.52) ** 2 + (dv / torch.where(dv < 0, 1.05, 0.88).to(dv.dtype)) ** 2
+            q = ((u - centre[0]) / 0.52) ** 2 + (dv / torch.where(dv < 0, 1.1, 0.74).to(dv.dtype)) ** 2
             return low + b.dome_height * q * (0.35 + 0.4 * q.clamp_max(1.6))
 
         soft = 8.0

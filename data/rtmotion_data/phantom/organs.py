@@ -78,21 +78,22 @@ def place_mediastinum(
     pad = 4 + float(rng.uniform(0, 5))
     whole = (slice(None), slice(None), slice(None))
     radii = tuple(r + pad for r in shape.radii)
-    distance = _union(distance, canvas.ellipsoid_distance(whole, heart, radii, shape.rotation))
+    distance = _union(distance, canvas.ellipsoid_distance(whole, heart, radii, shape.rotation), 12.0)
     atrium = (heart[0] - 38 * size, heart[1] + 12, heart[2] + 12)
     distance = _union(distance, canvas.ellipsoid_distance(whole, atrium, (30 * size, 32 * size, 40 * size)))
     fat_pad = (heart[0] + 42 * size, heart[1] - 26, heart[2] - 34 * size)
     distance = _union(distance, canvas.ellipsoid_distance(whole, fat_pad, (26, 24, 18)))
-    cx, cy, cz = carina
+    _, cy, cz = carina
     knobs = [
+        ((10, heart[1] + 12, 0.5 * (heart[2] + cz)), (40 * size, 30, 0.5 * (cz - heart[2]) + 14)),  # atria
         ((24, cy + 6, cz + 36), (20, 30, 18)),  # arch of the aorta
-        ((26, cy - 20, cz - 6), (22, 22, 20)),  # pulmonary trunk
+        ((27, cy - 20, cz - 10), (24, 24, 26)),  # pulmonary trunk
         ((-20, cy - 20, cz + 30), (16, 18, 60)),  # superior vena cava
         ((20, b.posterior - 0.3 * b.half_depth, cz - 70), (22, 20, 120)),  # descending aorta
         *(((0.8 * x, y, z), (17, 16, 22)) for x, y, z in hila),
     ]
     for centre, size_of_knob in knobs:
-        distance = _union(distance, canvas.ellipsoid_distance(whole, centre, size_of_knob), 5.0)
+        distance = _union(distance, canvas.ellipsoid_distance(whole, centre, size_of_knob), 12.0)
     distance = distance + 1.2 * cavity.middle
     return Mediastinum(distance, heart, carina, hila), shape
 
@@ -283,4 +284,4 @@ def _grooves(heart: tuple[float, float, float], shape: HeartShape) -> Tree:
         for t in np.linspace(-0.5, 0.9, 6)
     ]
     points = [tuple(p) for p in ring]
-    return join([spline(points, [4.5] * len(points), 2), spline(line, [3.5] * len(line), 2)])  # type: ignore[arg-type]
+    return join([spline(points, [4.5] * len(points), 2), spline(line, [3.5] * len(line), 2)])

@@ -183,8 +183,8 @@ def sample_build(rng: np.random.Generator, config: PhantomConfig) -> Build:
         height=float(height),
         half_width=float(132 * stature * rng.uniform(0.92, 1.08)),
         half_depth=float(half_depth),
-        lid=float(rng.uniform(0.5, 0.6)),
-        taper=float(height * rng.uniform(0.85, 1.05)),
+        lid=float(rng.uniform(0.57, 0.67)),
+        taper=float(height * rng.uniform(0.8, 1.0)),
         posterior=float(half_depth + rng.uniform(-6, 2)),
         squareness=float(rng.uniform(2.1, 2.6)),
         spine_notch=float(rng.uniform(0.34, 0.42)),
@@ -233,6 +233,6 @@ def sample_tissue(rng: np.random.Generator, config: PhantomConfig) -> Tissue:
         emphysema=float(rng.uniform(0.05, 0.3)) if rng.random() < config.emphysema_probability else 0.0,
         effusion=(0.0 if left or not effused else float(depth), float(depth) if left and effused else 0.0),
         texture=float(rng.uniform(0.7, 1.4)),
-        vessel_density=int(rng.integers(700, 1100)),
+        vessel_density=int(rng.integers(900, 1400)),
         tumours=tumours,
     )

@@ -112,7 +112,7 @@ class Scene:
         """
         forks, radius = self.lungs.forks, self.lungs.fork_radius
         points = torch.from_numpy(forks[radius > FORK_RADIUS]).reshape(-1, 3)
-        place = Place(*points.unbind(-1))
+        place = Place(points[:, 0], points[:, 1], points[:, 2])
         labels = self.canvas.labels.cpu()
         step = torch.tensor(self.canvas.spacing, dtype=torch.float64)
         first = torch.tensor([float(a.reshape(-1)[0]) for a in (self.canvas.x, self.canvas.y, self.canvas.z)])
@@ -206,7 +206,8 @@ def _table(grid: Grid, coordinates: Tensor, breathing: BreathingMap, rng: np.ran
     shell = (1.6 - depth.abs()).clamp(0, 1) + (1.6 - (depth - thick).abs()).clamp(0, 1)
     inside = ((depth > 0) & (depth < thick)).float()
     wide = (x.abs() < 230).float()
-    return -1000 + wide * (60 * inside + shell * rng.uniform(250, 600))
+    hu: Tensor = wide * (60 * inside + shell * rng.uniform(250, 600)) - 1000
+    return hu
 
 
 def states_of(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 FloatArray = npt.NDArray[np.float64]
 
-MURRAY = 2.7
-"""The radii at a bifurcation obey r₀ᵏ = r₁ᵏ + r₂ᵏ (Murray, Proc. Natl. Acad. Sci. 1926, has k = 3; lungs show 2.7)."""
+MURRAY = 3.0
+"""The radii at a bifurcation obey r₀³ = r₁³ + r₂³ (Murray, Proc. Natl. Acad. Sci. 1926, doi 10.1073/pnas.12.3.207)."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ def grow(
         point, before, targets = stack.pop()
         n = len(targets)
         radius = min(cap, before, _radius(n, tip_radius))
-        if n == 1:
-            end = targets[0]
-        else:
-            end = point + rng.uniform(0.3, 0.5) * (targets.mean(axis=0) - point)
+        end = targets[0] if n == 1 else point + rng.uniform(0.3, 0.5) * (targets.mean(axis=0) - point)
         # a branch is bent: two pieces through a point beside its middle
         way = end - point
         length = float(np.sqrt(way @ way))

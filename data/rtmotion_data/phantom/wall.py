@@ -34,6 +34,7 @@ def paint_trunk(canvas: Canvas, cavity: Cavity, breathing: BreathingMap, tissue:
                     box, (side * 78, front + 12, middle), (reach - 8, 26 + 26 * build.breast, reach - 8)
                 )
                 skin[box] = torch.minimum(skin[box], bump)
+    skin = skin + 0.8 * cavity.coarse
     inside = canvas.occupancy(skin)
     depth = -skin
     fat_depth = build.fat * (1 + 0.18 * cavity.coarse - 0.35 * cavity.back.clamp(-0.2, 1)).clamp_min(0.25)
@@ -87,20 +88,25 @@ def _ribs(canvas: Canvas, cavity: Cavity, breathing: BreathingMap, tissue: Tissu
     build = breathing.build
     spacing = build.height / rng.uniform(7.6, 8.6)
     slope = rng.uniform(62, 88)
-    where = (cavity.wall > -1) & (cavity.wall < 17) & (cavity.depth > -8) & (cavity.back < 0.93)
+    where = (cavity.wall > -1) & (cavity.wall < 17) & (cavity.depth > -8) & (cavity.back < 0.96)
     wall, back, u = cavity.wall[where], cavity.back[where], cavity.u[where]
     s = cavity.depth.expand_as(cavity.wall)[where]
     forward = (1 - back) / 2
     # down and forward to the side, then the cartilage turns up again towards the sternum
     drop = slope * forward.clamp(0, 0.8) ** 0.9 - 46 * (forward - 0.8).clamp_min(0) / 0.2
     # the first ribs are shorter and flatter
-    level = (s - drop * (0.35 + 0.65 * (s / (0.5 * build.height)).clamp(0, 1)) - 4 * torch.sign(u)) / spacing
+    level = (
+        s
+        - drop * (0.35 + 0.65 * (s / (0.5 * build.height)).clamp(0, 1))
+        - 4 * torch.sign(u)
+        + 2.5 * torch.sin(0.11 * s + slope)
+    ) / spacing
     number = torch.round(level)
     along = (level - number) * spacing
     exists = (number >= 0) & (number <= 11) & (level > -0.4)
     centre = 6.5 + 0.8 * torch.cos(3 * number)
-    half_height = 6.0 - 2.0 * torch.exp(-(((back - 0.93) / 0.15) ** 2))
-    thick = 3.6 + 0.5 * torch.sin(2 * number)
+    half_height = 5.2 - 1.4 * torch.exp(-(((back - 0.93) / 0.15) ** 2))
+    thick = 3.3 + 0.5 * torch.sin(2 * number)
     k = (((wall - centre) / thick) ** 2 + (along / half_height) ** 2).sqrt()
     distance = torch.where(exists, (k - 1) * 4.2, torch.full_like(k, 99.0))
     cartilage = torch.sigmoid((forward - 0.86) / 0.02)
@@ -108,7 +114,7 @@ def _ribs(canvas: Canvas, cavity: Cavity, breathing: BreathingMap, tissue: Tissu
     cortex = torch.lerp(torch.full_like(k, tissue.cortex), torch.full_like(k, 130.0), cartilage)
     marrow = torch.lerp(tissue.marrow + 40 * fine, torch.full_like(k, 105.0), cartilage)
     inside = canvas.occupancy(distance)
-    core = canvas.occupancy(distance + 1.2)
+    core = canvas.occupancy(distance + 1.7)
     _blend(canvas, where, inside, core * marrow + (1 - core) * cortex)
 
 

@@ -36,7 +36,7 @@ class Waveform:
 
     def at(self, phase: npt.ArrayLike, lag: float = 0.0) -> FloatArray:
         """Depth of inhalation at any phase (fractions of the cycle, any shape), `lag` later."""
-        spectrum = np.fft.rfft(self.depth) / len(self.depth)
+        spectrum = np.fft.rfft(self.depth)[: HARMONICS + 1] / len(self.depth)
         k = np.arange(1, len(spectrum))
         angle = 2 * np.pi * (np.asarray(phase, dtype=float)[..., None] - lag) * k
         series = np.cos(angle) * spectrum[1:].real - np.sin(angle) * spectrum[1:].imag
