@@ -73,7 +73,7 @@ PREDICTORS = [
         name="video",
         kind="predictor",
         summary="the video-model predictor (default); stands on the motion model until a network is trained",
-        target="rtmotion.video.forecaster:VideoForecaster",
+        target="rtmotion.video.forecaster:create",
     ),
     Method(
         name="motion-model",

@@ -16,5 +16,43 @@ TRIVIAL = [
     _trivial("closest-observed", "the observed phase nearest to the truth in hindsight (a bound)", kind="bound"),
 ]
 
-BASELINES = [*TRIVIAL]
+TEMPORAL = {
+    "persistence": "the last observed field",
+    "linear": "the last two fields extrapolated, clipped",
+    "closure": "the last field scaled linearly back to the first phase",
+    "harmonic": "harmonic least squares",
+    "cyclic-gp": "the cyclic Gaussian process over the fields",
+    "posterior-known-start": "one mode, waveform posterior, the first phase end-inhale",
+    "posterior": "one mode, waveform posterior, start and sign unknown",
+    "amplitude-rate": "fields regressed on the posterior waveform and its rate",
+}
+"""The temporal models that make DVF baselines."""
+
+ENGINES = {"svf": "native SVF registration", "elastix": "elastix B-spline", "demons": "Demons"}
+"""The registration engines that make DVF baselines."""
+
+DVF = [
+    Method(
+        f"{engine}+{temporal}",
+        "dvf",
+        f"{registers}; {goes_on}",
+        "rtmotion_baselines.motion_models.dvf:create",
+        {"engine": engine, "temporal": temporal},
+    )
+    for engine, registers in ENGINES.items()
+    for temporal, goes_on in TEMPORAL.items()
+]
+
+
+def _bound(name: str, summary: str) -> Method:
+    return Method(name, "bound", summary, "rtmotion_baselines.motion_models.bounds:create", {"name": name})
+
+
+BOUNDS = [
+    _bound("oracle-svf", "the first phase warped by the field fitted to the true phase (a bound)"),
+    _bound("oracle-one-mode", "the best single spatial mode of the whole cycle (a bound)"),
+    _bound("oracle-waveform", "the motion model told the true waveform of the first mode (a bound)"),
+]
+
+BASELINES = [*TRIVIAL, *DVF, *BOUNDS]
 """All baselines, as the entry point hands them out."""

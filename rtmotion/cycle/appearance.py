@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rtmotion.cycle.waveforms import Array
-from rtmotion.field import compose, exp, jacobian_determinant, resample, warp
+from rtmotion.field import compose, exp, gaussian_smooth, jacobian_determinant, resample, warp
 from rtmotion.grid import Grid
 from rtmotion.sequence import Volume
 from rtmotion.types import ScalarVolume, VectorBatch, VectorVolume
@@ -28,12 +28,15 @@ class AppearanceConfig:
         density: Whether the lung's density follows its volume (mass is kept: (HU + 1000) scales with the Jacobian).
         parenchyma: HU between which lung tissue counts as parenchyma; the density change fades out over 100 HU
             outside. Vessels, airways and tumours keep their HU.
+        density_smoothing: The volume change is averaged over this distance within the parenchyma, mm (standard
+            deviation): that of single voxels is noise of the registration.
     """
 
     sources: int = 4
-    reach: float = 0.25
+    reach: float = 0.15
     density: bool = True
     parenchyma: tuple[float, float] = (-950.0, -600.0)
+    density_smoothing: float = 10.0
 
 
 def blend_weights(gram: Array, target: Array, config: AppearanceConfig) -> Array:
@@ -56,7 +59,7 @@ def blend_weights(gram: Array, target: Array, config: AppearanceConfig) -> Array
     weights = np.exp(score)
     weights[np.argsort(-weights, kind="stable")[config.sources :]] = 0.0
     weights[weights < 0.02 * weights.max()] = 0.0
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def parenchyma_share(hu: ScalarVolume, config: AppearanceConfig) -> ScalarVolume:
@@ -89,13 +92,31 @@ def render(
     grid = volumes[0].grid
     image = torch.zeros(grid.shape, device=target_velocity.device)
     to_reference = exp(target_velocity, velocity_grid)
-    for i in np.flatnonzero(weights):
+    for i in np.flatnonzero(weights).tolist():
         # target -> reference -> observed phase i
         onto = compose(to_reference, exp(-velocities[i], velocity_grid), velocity_grid)
         warped = warp(volumes[i].hu.to(onto.device), resample(onto, velocity_grid, grid), grid)
         if config.density:
-            growth = resample(jacobian_determinant(onto, velocity_grid).clamp(0.3, 3.0), velocity_grid, grid)
-            share = parenchyma_share(warped, config)
-            warped = warped + share * (warped + 1000.0) * (growth - 1.0)
+            warped = with_density(warped, grid, onto, velocity_grid, config)
         image += float(weights[i]) * warped
     return image
+
+
+def with_density(
+    warped: ScalarVolume, grid: Grid, displacement: VectorVolume, field_grid: Grid, config: AppearanceConfig
+) -> ScalarVolume:
+    """A warped volume whose lung tissue has kept its mass: HU + 1000 scales with the Jacobian, pooled over tissue.
+
+    Args:
+        warped: HU on `grid`.
+        grid: Grid of the volume.
+        displacement: The warp, mm, LPS, on `field_grid`, shape (3, z, y, x).
+        field_grid: Grid of the warp.
+        config: What is lung tissue, and over which distance the volume change is pooled.
+    """
+    share = parenchyma_share(warped, config)
+    tissue = resample(share, grid, field_grid)
+    sigma = [config.density_smoothing / s for s in field_grid.spacing]
+    growth = torch.log(jacobian_determinant(displacement, field_grid).clamp(0.3, 3.0))
+    pooled = gaussian_smooth(growth * tissue, sigma) / gaussian_smooth(tissue, sigma).clamp_min(0.02)
+    return warped + share * (warped + 1000.0) * (resample(pooled, field_grid, grid).exp() - 1.0)

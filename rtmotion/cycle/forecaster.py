@@ -1,12 +1,13 @@
 """Forecasters that register the observed phases and extrapolate their fields; `motion-model` is the best of them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
 from rtmotion.cycle.mixture import Combination, MixtureConfig, first_mode
@@ -30,7 +31,8 @@ UNCERTAINTY_SMOOTHING_MM = 8.0
 LOG_SPACING_MM = 4.0
 """Grid on which the logarithm of an engine's displacement is taken."""
 
-START_CONCENTRATION = {"unknown": MixtureConfig().start_concentration, "known": 1.0}
+START_CONCENTRATION = {"unknown": 0.0, "known": 1.0}
+"""Prior probability that the first phase is end-inhale."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -137,7 +139,10 @@ class FieldForecaster:
         )
         combination = self.temporal.combine(situation)
         modelled = time.perf_counter()
-        volumes, displacements = self._render(observed, motion, combination)
+        mean = combination.mean
+        shares = [self._share(motion, weights) for weights in mean]
+        velocities = (combined(motion.velocities, weights) for weights in mean)
+        volumes, displacements = render_targets(observed, motion, velocities, shares, self.appearance, self.progress)
         rendered = time.perf_counter()
         uncertainty = displacement_sd(motion, combination, observed.grid) if combination.has_spread else None
         return Forecast(
@@ -158,29 +163,16 @@ class FieldForecaster:
             details={
                 "engine": self.engine.name,
                 "temporal_model": self.temporal.name,
-                "weights": combination.mean.round(4).tolist(),
+                "weights": mean.round(4).tolist(),
                 "trace": trace is not None,
             },
         )
 
-    def _render(
-        self, observed: PhaseSequence, motion: ObservedMotion, combination: Combination
-    ) -> tuple[tuple[Volume, ...], tuple[DisplacementField, ...]]:
-        volumes: list[Volume] = []
-        displacements: list[DisplacementField] = []
-        mean = combination.mean
-        for step, weights in enumerate(mean):
-            target = _combined(motion.velocities, weights)
-            share = np.zeros(len(observed))
-            share[motion.reference] = 1.0
-            if self.appearance.sources > 1:
-                share = blend_weights(motion.gram, weights, self.appearance)
-            image = render(target, motion.velocities, motion.grid, observed.volumes, share, self.appearance)
-            volumes.append(Volume(image.cpu(), observed.grid))
-            displacements.append(VelocityField(target, motion.grid).displacement(observed.grid).to("cpu"))
-            if self.progress is not None:
-                self.progress("predicting phases", step + 1, len(mean))
-        return tuple(volumes), tuple(displacements)
+    def _share(self, motion: ObservedMotion, weights: Array) -> Array:
+        """How much each observed phase counts in the image of a target."""
+        if self.appearance.sources > 1:
+            return blend_weights(motion.gram, weights, self.appearance)
+        return np.asarray(np.eye(len(motion.gram))[motion.reference])
 
     def _waveform(self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation) -> Waveform | None:
         """The first mode's coefficient over the whole cycle, scaled to 0–1 over the observed phases."""
@@ -209,9 +201,40 @@ class FieldForecaster:
         )
 
 
-def _combined(velocities: VectorStack, weights: Array) -> VectorVolume:
+def render_targets(
+    observed: PhaseSequence,
+    motion: ObservedMotion,
+    targets: Iterable[VectorVolume],
+    shares: Sequence[Array],
+    appearance: AppearanceConfig,
+    progress: Progress | None = None,
+) -> tuple[tuple[Volume, ...], tuple[DisplacementField, ...]]:
+    """The predicted volumes and displacement fields, on the CPU.
+
+    Args:
+        observed: The observed phases.
+        motion: Their motion.
+        targets: The velocity of each target phase to the reference, mm, LPS, on `motion.grid`.
+        shares: How much each observed phase counts in the image of each target, (k,) each.
+        appearance: How the image is made.
+        progress: Called with the stage's name, phases done and phases in all.
+    """
+    volumes: list[Volume] = []
+    displacements: list[DisplacementField] = []
+    for velocity, share in zip(targets, shares, strict=True):
+        image = render(velocity, motion.velocities, motion.grid, observed.volumes, share, appearance)
+        volumes.append(Volume(image.cpu(), observed.grid))
+        displacements.append(VelocityField(velocity, motion.grid).displacement(observed.grid).to("cpu"))
+        if progress is not None:
+            progress("predicting phases", len(volumes), len(shares))
+    return tuple(volumes), tuple(displacements)
+
+
+def combined(velocities: VectorStack, weights: Array) -> VectorVolume:
+    """A linear combination of velocities: weights (n,) of velocities (n, 3, z, y, x)."""
     share = torch.as_tensor(weights, dtype=velocities.dtype, device=velocities.device)
-    return torch.tensordot(share, velocities, dims=1)
+    total: Tensor = torch.tensordot(share, velocities, dims=1)
+    return total
 
 
 def _warnings(motion: ObservedMotion) -> tuple[str, ...]:
@@ -255,7 +278,7 @@ def MotionModelForecaster(  # noqa: N802
         device: Torch device.
         seed: Of the samples.
         samples: Number of samples behind the waveform's interval.
-        start: `unknown`: the first phase is likely, not surely, end-inhale; `known`: it is.
+        start: `unknown`: the cycle may start anywhere; `known`: its first phase is end-inhale.
         name: Name of the method.
         progress: Called with a stage's name, steps done and steps in all.
     """

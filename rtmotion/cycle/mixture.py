@@ -15,19 +15,13 @@ them is the k×k matrix of their inner products. Fields are velocities (log doma
 that the reference's own field is zero: the constant with its large variance absorbs that.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from rtmotion.cycle.gaussian_process import CONSTANT_VARIANCE, bridge_kernel, condition, cyclic_kernel, log_evidence
 from rtmotion.cycle.waveforms import Array, WaveformPrior, at_fractions
-
-HARMONIC_POWER = (0.845, 0.083, 0.034, 0.019, 0.019)
-"""Share of the variance of a real waveform in its harmonics 1 to 5, from external-marker cycles."""
-
-CONSTANT_VARIANCE = 4.0
-"""Variance of the unknown constant, in units of the variance of the motion over the cycle."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class MixtureConfig:
         rest_noise_variance: The same for what is left of the fields after the first mode.
         starts: Number of starts of the cycle that are tried.
         start_concentration: Prior probability that the first phase is end-inhale as its label claims; otherwise the
-            cycle may start anywhere.
+            cycle may start anywhere. 0 takes the start as unknown.
         start_spread: Standard deviation of that claim, fraction of the cycle.
         waveform_share: Prior probability of all waveforms together.
         bridge_share: Prior probability of the Brownian bridge; the rest goes to the cyclic process.
@@ -54,7 +48,7 @@ class MixtureConfig:
     noise_variance: float = 0.005
     rest_noise_variance: float = 0.05
     starts: int = 20
-    start_concentration: float = 0.2
+    start_concentration: float = 0.0
     start_spread: float = 0.08
     waveform_share: float = 0.65
     bridge_share: float = 0.1
@@ -81,7 +75,7 @@ class Combination:
     @property
     def mean(self) -> Array:
         """The expected weights, shape (m, k)."""
-        return np.einsum("p,pmk->mk", self.probability, self.weights)
+        return np.asarray(np.einsum("p,pmk->mk", self.probability, self.weights))
 
     @property
     def has_spread(self) -> bool:
@@ -94,7 +88,7 @@ class Combination:
         The variance is that between the components' means plus the mean of that within them; shape (m, k, k).
         """
         off = self.weights - self.mean
-        return np.einsum("p,pmi,pmj->mij", self.probability, off, off) + self.within
+        return np.asarray(np.einsum("p,pmi,pmj->mij", self.probability, off, off) + self.within)
 
     def sample(self, coefficient: Array, count: int, generator: np.random.Generator) -> Array:
         """Samples of the first mode's coefficient at the targets.
@@ -123,60 +117,6 @@ def first_mode(gram: Array) -> tuple[Array, Array]:
     values, vectors = np.linalg.eigh(gram)
     size = np.sqrt(max(float(values[-1]), 1e-30))
     return vectors[:, -1] * size, vectors[:, -1] / size
-
-
-def cyclic_kernel(a: Array, b: Array, power: Sequence[float] = HARMONIC_POWER) -> Array:
-    """Σ p_h cos(2πh(a - b)): the covariance of a process with that power in its harmonics, (len a, len b)."""
-    difference = 2 * np.pi * (np.asarray(a)[:, None] - np.asarray(b)[None, :])
-    return np.asarray(sum(p * np.cos((h + 1) * difference) for h, p in enumerate(power)))
-
-
-def bridge_kernel(a: Array, b: Array) -> Array:
-    """The covariance of the cyclic Brownian bridge without its mean, variance 1: the mean between two phases is linear.
-
-    B2 is the second Bernoulli polynomial: Σ cos(2πhΔ)/h² = π² B2(Δ), Δ in [0, 1].
-    """
-    difference = np.abs(np.asarray(a)[:, None] - np.asarray(b)[None, :]) % 1.0
-    return 6.0 * (difference**2 - difference + 1.0 / 6.0)
-
-
-def condition(covariance: Array, k: int, noise: float) -> tuple[Array, Array, Array, Array]:
-    """Conditions Gaussian processes on their first k times.
-
-    Args:
-        covariance: Shape (p, k + m, k + m), without noise.
-        k: Number of observed times.
-        noise: Variance of the noise of an observation, and of a target as it would be observed.
-
-    Returns:
-        Weights (p, m, k), variance of the targets (p, m), precision of the observed (p, k, k), and the log
-        determinant of the covariance of the observed (p,).
-    """
-    observed = covariance[:, :k, :k] + noise * np.eye(k)
-    precision = np.linalg.inv(observed)
-    cross = covariance[:, k:, :k]
-    weights = cross @ precision
-    prior = np.einsum("pmm->pm", covariance[:, k:, k:]) + noise
-    spread = np.maximum(prior - np.einsum("pmk,pmk->pm", weights, cross), 0.0)
-    return weights, spread, precision, np.linalg.slogdet(observed)[1]
-
-
-def log_evidence(precision: Array, log_determinant: Array, values: Array) -> tuple[Array, Array]:
-    """How well Gaussian processes of unknown variance explain the values at the observed phases.
-
-    Args:
-        precision: Shape (p, k, k).
-        log_determinant: Of the covariance, shape (p,).
-        values: Shape (k,).
-
-    Returns:
-        Log evidence up to a constant (variance profiled out), and the variance itself, both of shape (p,).
-    """
-    k = len(values)
-    variance = np.einsum("i,pij,j->p", values, precision, values) / k
-    floor = 1e-12 * max(float(values @ values), 1e-300)
-    variance = np.maximum(variance, floor)
-    return np.asarray(-0.5 * (log_determinant + k * np.log(variance))), variance
 
 
 @dataclass(frozen=True, eq=False)

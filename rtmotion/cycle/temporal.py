@@ -11,14 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
+from rtmotion.cycle.gaussian_process import CONSTANT_VARIANCE, condition, cyclic_kernel
 from rtmotion.cycle.mixture import (
-    CONSTANT_VARIANCE,
     Combination,
     MixtureConfig,
     coefficient_posterior,
     combine,
-    condition,
-    cyclic_kernel,
     first_mode,
     prior_hypotheses,
     recorded_hypothesis,
@@ -117,7 +115,7 @@ def cyclic_gp_weights(s: Situation) -> Array:
     """The cyclic Gaussian process of science: harmonic kernel, constant of variance 4, noise .01."""
     times = np.concatenate([s.observed, s.targets])
     weights, _, _, _ = condition(cyclic_kernel(times, times)[None] + 4.0, len(s.observed), 0.01)
-    return weights[0]
+    return np.asarray(weights[0])
 
 
 def harmonic_weights(s: Situation) -> Array:
@@ -128,7 +126,7 @@ def harmonic_weights(s: Situation) -> Array:
         columns = [np.ones_like(t)]
         for h in range(1, harmonics + 1):
             columns += [np.cos(2 * np.pi * h * t), np.sin(2 * np.pi * h * t)]
-        return np.stack(columns, axis=1)
+        return np.asarray(np.stack(columns, axis=1))
 
     return np.asarray(basis(s.targets) @ np.linalg.pinv(basis(s.observed)))
 
@@ -195,16 +193,15 @@ class AmplitudeRate:
         )
         coefficient, _ = first_mode(s.gram)
         found = coefficient_posterior(coefficient, times, hypotheses, self.config, None)
-        covariance = CONSTANT_VARIANCE + sum(
-            variance * values[:, :, None] * values[:, None, :]
-            for variance, values in (
-                (1.0, hypotheses.wave[found.kept]),
-                (self.rate_variance, hypotheses.rate[found.kept]),
-            )
+        wave, rate = hypotheses.wave[found.kept], hypotheses.rate[found.kept]
+        covariance = (
+            wave[:, :, None] * wave[:, None, :]
+            + self.rate_variance * rate[:, :, None] * rate[:, None, :]
+            + CONSTANT_VARIANCE
         )
         k = len(s.observed)
         weights, spread, precision, _ = condition(covariance, k, self.ridge)
-        within = np.einsum("p,pm,pij->mij", found.probability, spread, precision) / k
+        within = np.asarray(np.einsum("p,pm,pij->mij", found.probability, spread, precision) / k)
         return Combination(found.probability, weights, within, found.sd)
 
 

@@ -64,7 +64,7 @@ def at_fractions(cycles: Array, fractions: Array, shift: Array | float = 0.0) ->
     before = np.floor(position).astype(int) % bins
     share = position - np.floor(position)
     rows = np.arange(n)[:, None]
-    return cycles[rows, before] * (1 - share) + cycles[rows, (before + 1) % bins] * share
+    return np.asarray(cycles[rows, before] * (1 - share) + cycles[rows, (before + 1) % bins] * share)
 
 
 def trace_amplitudes(trace: BreathingTrace, fractions: Array) -> Array:
@@ -82,7 +82,7 @@ def trace_amplitudes(trace: BreathingTrace, fractions: Array) -> Array:
     wanted = np.asarray(fractions, dtype=float)
     if trace.phase is None:
         elapsed = (trace.time - trace.time[0]) / trace.duration
-        return np.interp(wanted, elapsed, trace.amplitude)
+        return np.asarray(np.interp(wanted, elapsed, trace.amplitude))
     step = np.min(np.diff(np.unique(np.r_[wanted, wanted[0] + 1.0]))) if len(wanted) > 1 else 0.1
     values = []
     for fraction in wanted:

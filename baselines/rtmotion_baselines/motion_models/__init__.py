@@ -1,0 +1,1 @@
+"""DVF baselines: a registration engine and a temporal model; and the bounds that know the answer."""

@@ -1,0 +1,1 @@
+"""The video-model predictor, the default method of `rtmotion forecast`."""
