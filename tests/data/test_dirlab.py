@@ -35,7 +35,7 @@ def image(percent: int) -> np.ndarray:
 def landmarks(percent: int, count: int) -> np.ndarray:
     """1-based voxel indices: the bead first, the others move like it."""
     start = np.random.default_rng(0).integers(1, [SIZE[0], SIZE[1], SIZE[2] - 3], size=(count, 3))
-    moved = start + np.array([0, 0, bead(percent)[2] - bead(0)[2]])
+    moved: np.ndarray = start + np.array([0, 0, bead(percent)[2] - bead(0)[2]])
     moved[0] = np.add(bead(percent), 1)
     return moved
 
