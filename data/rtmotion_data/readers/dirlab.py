@@ -142,12 +142,14 @@ def read_dirlab(found: FoundSequence, points: int = 300, cases: Mapping[int, Dir
         ReadWarning: Which offset was found, and if the landmarks of a known case do not have the published distance.
     """
     images = [phase.files[0] for phase in found.phases]
-    stored = [_read_image(file, found.grid) for file in images]
-    if is_stored_with_offset(stored[0]):
+    volumes: list[torch.Tensor] = []
+    shifted = False
+    for file in images:
+        stored = _read_image(file, found.grid)
+        shifted = is_stored_with_offset(stored) if not volumes else shifted  # the first phase decides for all
+        volumes.append(without_offset(stored) if shifted else torch.where(stored > PADDING, stored, -1024).short())
+    if shifted:
         _warn(f"{found.name}: the values are stored as HU + 1024 (air near 0): shifted by -1024")
-        volumes = [without_offset(s) for s in stored]
-    else:
-        volumes = [torch.where(s > PADDING, s, -1024).to(torch.int16) for s in stored]
     sequence = PhaseSequence(
         tuple(Phase(p.fraction, p.label) for p in found.phases),
         tuple(Volume(v, found.grid) for v in volumes),

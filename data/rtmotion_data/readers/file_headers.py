@@ -147,7 +147,8 @@ def _mm(spacing: Any) -> str:
 def _nifti_frames(header: Header) -> Iterator[Tensor]:
     import nibabel as nib
 
-    proxy: Any = nib.load(header.path).dataobj
+    # no memory map: the tensors must not change when the file does
+    proxy: Any = nib.load(header.path, mmap=False).dataobj
     stored = np.asanyarray(proxy.get_unscaled())  # [x, y, z] or [x, y, z, t], as in the file
     stored = stored.reshape(*header.grid.size, header.frames, order="F")
     for i in range(header.frames):

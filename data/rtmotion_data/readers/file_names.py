@@ -21,7 +21,7 @@ _NOT_CT = re.compile(
 """Names of what lies beside a 4D CT: fields, labels, projections."""
 
 _PHASE_WORD = re.compile(
-    r"(?<![a-z])(?:phase|ph|t|p|resp|gated|gate|bin|4d|4dct|ct|case|frame|vol|volume|time|image|img)[\s_.\-=]*$", re.I
+    r"(?<![a-z])(?:phase|ph|t|p|resp|gated|gate|bin|4d|4dct|ct|frame|vol|volume|time|image|img)[\s_.\-=]*$", re.I
 )
 _PERCENT_SIGN = re.compile(r"^\s*(?:%|_?pct|_?percent)", re.I)
 

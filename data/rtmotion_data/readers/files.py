@@ -67,20 +67,27 @@ def _folder(folder: Path, phases: Sequence[float] | None) -> Inspection | None:
     chosen = _likeliest(groups)
     sequences = []
     for family in groups:
-        if read_header(family.files[0]).frames > 1:  # numbered patients, each in a 4D file
+        if family not in chosen:
+            aside.append(SetAside(family.pattern, f"{len(family.files)} files of another name than the phases"))
+        elif read_header(family.files[0]).frames > 1:  # numbered patients, each in a 4D file
             sequences += [_one_file(read_header(f), phases) for f in family.files]
-        elif family in chosen:
+        else:
             name = folder.absolute().name if len(chosen) == 1 else f"{folder.absolute().name} {family.pattern}"
             sequences.append(_many_files(family, name, phases))
-        else:
-            aside.append(SetAside(family.pattern, f"{len(family.files)} files of another name than the phases"))
     for file in candidates:
-        if file not in grouped:
+        if file in grouped:
+            continue
+        try:
             header = read_header(file)
-            if header.frames > 1:
-                sequences.append(_one_file(header, phases))
-            else:
-                aside.append(SetAside(file.name, "one volume whose name has no number in common with others"))
+        except (ReadError, GeometryError) as error:
+            if len(candidates) == 1:
+                raise
+            aside.append(SetAside(file.name, str(error).removeprefix(f"{file}: ")))
+            continue
+        if header.frames > 1:
+            sequences.append(_one_file(header, phases))
+        else:
+            aside.append(SetAside(file.name, "one volume whose name has no number in common with others"))
     return Inspection(tuple(sequences), tuple(aside))
 
 
@@ -221,7 +228,8 @@ def read_files(found: FoundSequence) -> PhaseSequence:
             ReadWarning,
             stacklevel=2,
         )
-        data = [without_offset(d) for d in data]
+        for i, stored in enumerate(data):  # one by one: both lists would be twice the memory
+            data[i] = without_offset(stored)
     phases = tuple(Phase(p.fraction, p.label) for p in found.phases)
     landmarks = found.phases[0].files[0].parent / LANDMARKS
     return PhaseSequence(
