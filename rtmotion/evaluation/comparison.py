@@ -23,7 +23,7 @@ from rtmotion.evaluation.cohort import (
     stored_result,
     write_json,
 )
-from rtmotion.evaluation.summary import ORACLE, SCHEMA, summarise, write_results_csv
+from rtmotion.evaluation.summary import ORACLE, SCHEMA, TRIVIAL_WITH_FIELDS, summarise, write_results_csv
 from rtmotion.methods import Method, available_forecasters, find_method
 
 BOUNDS = ("closest-observed", ORACLE)
@@ -49,7 +49,8 @@ def compare(
 ) -> dict[str, Any]:
     """Runs methods over cases, scores them against the true phases, and writes results.csv and summary.json.
 
-    The trivial baselines and the installed ones of `BOUNDS` always run too: without them there is no skill. Every
+    The trivial baselines and the installed ones of `BOUNDS` always run too: without them there is no skill (two of
+    the trivial baselines, `rtmotion.evaluation.summary.TRIVIAL_WITH_FIELDS`, register the observed phases). Every
     result is in `out/cases/<case>/<k>/<method>/result.json` before the next is begun; a second call redoes what is
     missing, failed, or was made from other arguments, input or version. A method or case that fails does not stop the
     others. Only methods of the kind `bound` are given the true phases.
@@ -102,8 +103,8 @@ def methods_to_run(names: Sequence[str]) -> list[Method]:
     asked = [find_method(name) for name in names]
     installed = available_forecasters()
     trivial = [m for m in installed.values() if m.kind == "trivial"]
-    bounds = [installed[name] for name in BOUNDS if name in installed]
-    return list({m.name: m for m in [*trivial, *bounds, *asked]}.values())
+    added = [installed[name] for name in (*TRIVIAL_WITH_FIELDS, *BOUNDS) if name in installed]
+    return list({m.name: m for m in [*trivial, *added, *asked]}.values())
 
 
 def _check(cases: Sequence[Case], observe: Sequence[int]) -> None:

@@ -39,17 +39,18 @@ def target_registration_errors(
         displacement: Fixed to moving, mm, LPS: `x -> x + u(x)`.
         fixed: Landmarks of the fixed phase (for a forecast: the predicted one), LPS mm, shape (n, 3).
         moving: The same landmarks in the moving phase (for a forecast: its reference), LPS mm, shape (n, 3).
-        snap: Where given, mapped points are rounded to the nearest voxel centre of this grid, as DIR-Lab's protocol
-            does; it favours fields that are right to within half a voxel.
+        snap: Where given, mapped points and their targets are rounded to the nearest voxel centre of this grid, as
+            in DIR-Lab's protocol (whose targets are voxel centres); it forgives errors of less than half a voxel.
 
     Returns:
         mm, shape (n,).
     """
     _check(fixed, moving)
     mapped = displacement.transform_points(fixed.double())
+    target = moving.double()
     if snap is not None:
-        mapped = snap_to_voxels(mapped, snap)
-    return _lengths(mapped - moving.double())
+        mapped, target = snap_to_voxels(mapped, snap), snap_to_voxels(target, snap)
+    return _lengths(mapped - target)
 
 
 def identity_errors(fixed: Points, moving: Points) -> Tensor:

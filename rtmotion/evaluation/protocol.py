@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtmotion.errors import GeometryError, PhaseError, UnknownNameError
 from rtmotion.evaluation.regions import body_mask, lung_mask
@@ -96,6 +96,7 @@ def evaluate(
     for name in sorted(wanted - set(UNITS)):
         raise UnknownNameError("metric", name, list(UNITS))
     _check(forecast, truth)
+    forecast = _on_cpu(forecast)
     rows: list[MetricRow] = []
     for index, phase in enumerate(forecast.targets):
         masks = (regions or {}).get(phase.label) or region_masks(truth.volume(phase.label))
@@ -135,6 +136,17 @@ def _row(phase: str, region: str, metric: str, value: float, wanted: set[str]) -
     if metric not in wanted or not math.isfinite(value):
         return []
     return [MetricRow(phase, region, metric, value, UNITS[metric])]
+
+
+def _on_cpu(forecast: Forecast) -> Forecast:
+    """The forecast with its voxels and fields where the truth is."""
+    fields, sd = forecast.displacements, forecast.uncertainty
+    return replace(
+        forecast,
+        volumes=tuple(v.to("cpu") for v in forecast.volumes),
+        displacements=None if fields is None else tuple(f.to("cpu") for f in fields),
+        uncertainty=None if sd is None else tuple(s.cpu() for s in sd),
+    )
 
 
 def _check(forecast: Forecast, truth: PhaseSequence) -> None:

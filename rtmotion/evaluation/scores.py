@@ -142,6 +142,8 @@ def cycle_scores(forecast: Forecast, truth: PhaseSequence, observed: PhaseSequen
     closes = cyclic_distance(first.fraction, last.fraction) < 1.5 * step
     if closes and forecast.reference.label == first.label and "closure" in wanted:
         yield "volume", "closure", fields.closure(stack[-1], torch.zeros_like(stack[-1]))
+    if not any(metric.startswith("range_of_motion") for metric in wanted):
+        return
     for name, by in truth.masks.items():
         seen = observed.masks.get(name, {})
         labels = [p.label for p in forecast.targets]

@@ -17,6 +17,11 @@ from rtmotion.evaluation.statistics import FEWEST_CASES, holm, paired_bootstrap,
 SCHEMA = "rtmotion.compare/1"
 COLUMNS = ("case", "method", "observe", "phase", "region", "metric", "value", "unit")
 ORACLE = "oracle-svf"
+"""The bound that skill counts as knowing the answer."""
+
+TRIVIAL_WITH_FIELDS = ("svf+linear", "svf+closure")
+"""Trivial baselines that need registration: the last fields extrapolated, or scaled back to the first phase."""
+
 FAILED = "failed"
 """The metric of the one row of a case and method that failed."""
 
@@ -74,6 +79,11 @@ def summarise(results: Sequence[Result], requested: Sequence[str], seed: int = 0
     }
 
 
+def is_trivial(method: str, kind: str) -> bool:
+    """Whether a method is one of those that every other has to beat."""
+    return kind == "trivial" or method in TRIVIAL_WITH_FIELDS
+
+
 Key = tuple[str, int, str]
 """Case, k, method."""
 
@@ -90,7 +100,7 @@ def _case_scores(results: Sequence[Result]) -> dict[Key, dict[str, Any]]:
     trivial: dict[tuple[str, int], tuple[float, str]] = {}
     for r in results:
         error = errors[r.case, r.observe, r.method]
-        if r.kind == "trivial" and error is not None:
+        if is_trivial(r.method, r.kind) and error is not None:
             trivial[r.case, r.observe] = min(trivial.get((r.case, r.observe), (np.inf, "")), (error, r.method))
     scores = {}
     for r in results:
@@ -121,6 +131,7 @@ def _entry(group: Sequence[Result], scores: Mapping[Key, Mapping[str, Any]], req
         "kind": group[0].kind,
         "observe": group[0].observe,
         "requested": requested,
+        "trivial": is_trivial(group[0].method, group[0].kind),
         "cases": len(done),
         "failed": len(group) - len(done),
         "error": _mean(s["error"] for s in mine),
@@ -184,7 +195,7 @@ def _add_statistics(entries: Sequence[dict[str, Any]], scores: Mapping[Key, Mapp
             continue
         interval = paired_bootstrap(differences, seed=seed)
         entry["interval"] = [interval.low, interval.high]
-        if entry["kind"] not in ("trivial", "bound"):
+        if entry["kind"] != "bound" and not is_trivial(entry["method"], entry["kind"]):
             entry["p"] = paired_permutation(differences, seed=seed)
             tested[entry["observe"]].append(entry)
     for group in tested.values():

@@ -1,6 +1,7 @@
 import csv
 import json
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,21 @@ def test_skill_is_against_the_best_trivial_baseline_and_the_oracle(sequence: Pha
     # one patient is no sample of patients
     assert mine["interval"] is None
     assert mine["p"] is None
+
+
+def test_trivial_baselines_with_fields_run_too_and_count(
+    sequence: PhaseSequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closure = replace(METHODS["shifted"], name="svf+closure", kind="dvf")
+    cards = {**registry.available_forecasters(), closure.name: closure}
+    monkeypatch.setattr(comparison, "available_forecasters", lambda: cards)
+    summary = compare([case("one", sequence)], [3], ["shifted"], tmp_path)
+    assert entry(summary, "svf+closure", 3)["trivial"]
+    assert not entry(summary, "shifted", 3)["trivial"]
+    mine = next(s for s in summary["per_case"] if s["method"] == "shifted")
+    errors = {name: entry(summary, name, 3)["error"] for name in [*TRIVIAL, "svf+closure"]}
+    assert mine["trivial_method"] == min(errors, key=lambda name: errors[name])
+    assert mine["trivial"] == pytest.approx(min(errors.values()))
 
 
 def _result(out: Path, method: str, observe: int = 5) -> cohort.Result:

@@ -68,6 +68,12 @@ def test_snapping_forgives_what_is_within_half_a_voxel() -> None:
     torch.testing.assert_close(snapped[1], torch.full((2,), 3.0).double(), atol=FLOAT32_MM, rtol=0)
 
 
+def test_snapping_is_fair_to_landmarks_between_voxels(points: torch.Tensor) -> None:
+    errors = landmarks.target_registration_errors(shift(), points, points + SHIFT + 1e-3, snap=OBLIQUE)
+    assert float((errors < FLOAT32_MM).double().mean()) > 0.9
+    assert set(errors.round(decimals=1).tolist()) <= {0.0, *(round(s, 1) for s in OBLIQUE.spacing)}
+
+
 def test_the_summary_is_that_of_numpy() -> None:
     errors = torch.tensor([1.0, 2.0, 4.0, 9.0, float("nan")]).double()
     values = errors[:4].numpy()

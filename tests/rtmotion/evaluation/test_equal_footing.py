@@ -1,0 +1,46 @@
+"""Every installed forecaster is held to the rule that only a bound may know the answer."""
+
+import pytest
+import torch
+
+from rtmotion.methods import available_forecasters
+from rtmotion.sequence import PhaseSequence, Volume
+from tests.rtmotion.evaluation.doubles import digest
+from tests.rtmotion.evaluation.tiny import GRID, breathing
+
+OBSERVE = 3
+
+
+def representatives() -> list[str]:
+    """Forecasters that have every installed engine, temporal model and other option between them at least once."""
+    names: list[str] = []
+    seen: set[tuple[str, str, str]] = set()
+    for name, card in sorted(available_forecasters().items()):
+        parts = {(card.target, option, str(value)) for option, value in card.options.items()} or {(card.target, "", "")}
+        if card.kind != "bound" and not parts <= seen:
+            names.append(name)
+            seen |= parts
+    return names
+
+
+def with_noise_after(sequence: PhaseSequence, observe: int) -> PhaseSequence:
+    """The sequence with its later phases replaced by noise, and their landmarks and masks removed."""
+    generator = torch.Generator().manual_seed(9)
+    noise = [torch.randint(-1000, 1000, GRID.shape, generator=generator).to(torch.int16) for _ in sequence.phases]
+    volumes = tuple(v if i < observe else Volume(noise[i], GRID) for i, v in enumerate(sequence.volumes))
+    observed = sequence.select(range(observe))
+    return PhaseSequence(sequence.phases, volumes, observed.landmarks, observed.masks)
+
+
+@pytest.mark.parametrize("name", representatives())
+def test_a_forecast_does_not_depend_on_the_future(name: str) -> None:
+    digests = []
+    for sequence in (breathing(), with_noise_after(breathing(), OBSERVE)):
+        observed, truth = sequence.observe(OBSERVE)
+        before = [v.data.clone() for v in observed.volumes]
+        forecast = available_forecasters()[name].create(device="cpu", seed=3).forecast(observed, truth.phases[-2:])
+        assert [p.label for p in forecast.targets] == ["T80", "T90"]
+        # nor may a method change what the next one is given
+        assert all(torch.equal(a, v.data) for a, v in zip(before, observed.volumes, strict=True))
+        digests.append(digest(forecast))
+    assert digests[0] == digests[1]
