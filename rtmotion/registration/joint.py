@@ -55,7 +55,7 @@ def register_sequence(
 
 def _outwards(count: int, reference: int) -> list[tuple[int, int]]:
     """The other phases from the reference outwards along the cycle, each with its neighbour on the way back."""
-    order = []
+    order: list[tuple[int, int]] = []
     for distance in range(1, count // 2 + 1):
         for side in (1, -1):
             phase, neighbour = (reference + side * distance) % count, (reference + side * (distance - 1)) % count

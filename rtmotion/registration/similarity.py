@@ -1,36 +1,52 @@
-"""Similarity of two volumes, made for the inner loop of a registration."""
+"""The channels whose squared differences a registration makes small."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rtmotion.types import ScalarVolume
+
+HU_WINDOW = (-1000.0, 100.0)
+"""Below: air outside and artefacts; above: bone and contrast, which would outweigh the lung."""
+
+HU_UNIT = 100.0
+"""A difference of this many HU counts 1."""
+
 
 def box_mean(image: Tensor, radius: int) -> Tensor:
     """The mean over a cube of side 2·radius + 1 voxels, smaller at the border; shape (n, c, z, y, x) kept."""
-    for axis in range(3):
-        if image.shape[2 + axis] == 1:
-            continue
-        size, padding = [1, 1, 1], [0, 0, 0]
-        r = min(radius, image.shape[2 + axis] - 1)
-        size[axis], padding[axis] = 2 * r + 1, r
-        image = F.avg_pool3d(image, size, 1, padding, count_include_pad=False)
+    for axis in (2, 3, 4):
+        reach = min(radius, image.shape[axis] - 1)
+        if reach > 0:
+            size, padding = [1, 1, 1], [0, 0, 0]
+            size[axis - 2], padding[axis - 2] = 2 * reach + 1, reach
+            image = F.avg_pool3d(image, size, 1, padding, count_include_pad=False)
     return image
 
 
-def local_ncc(fixed: Tensor, warped: Tensor, radius: int, floor: float) -> Tensor:
-    """Local normalised cross-correlation, between -1 and 1.
+def channels(hu: ScalarVolume, *, hu_weight: float, local_weight: float, radius: int, noise: float) -> Tensor:
+    """The windowed HU, and the same standardised by its local mean and standard deviation.
+
+    Where two images are locally standardised, half their mean squared difference is 1 − local NCC: the second
+    channel gives the local correlation at the price of a squared difference, since the moving one is standardised
+    once, before it is warped. Warping before or after standardising differs by the local change of scale only.
 
     Args:
-        fixed: Shape (1, 1, z, y, x).
-        warped: The same shape.
-        radius: Half width of the cubic window, voxels.
-        floor: Standard deviation of noise, in the unit of the images: structures well below it do not count.
+        hu: HU, shape (z, y, x).
+        hu_weight: Weight of the squared difference of HU, in units of 100 HU.
+        local_weight: Weight of the squared difference of the standardised image.
+        radius: Half width of the cube of the local mean, voxels.
+        noise: HU; a local contrast well below it does not count.
 
     Returns:
-        Shape (1, 1, z, y, x).
+        Shape (1, channels, z, y, x), each channel times the root of its weight; channels of weight 0 are left out.
     """
-    moments = box_mean(torch.cat([fixed, warped, fixed * fixed, warped * warped, fixed * warped], dim=1), radius)
-    mean_f, mean_w, square_f, square_w, product = moments.split(1, dim=1)
-    variance_f = (square_f - mean_f * mean_f).clamp_min(0) + floor**2
-    variance_w = (square_w - mean_w * mean_w).clamp_min(0) + floor**2
-    return (product - mean_f * mean_w) * torch.rsqrt(variance_f * variance_w)
+    image = hu.clamp(*HU_WINDOW)[None, None] / HU_UNIT
+    found = []
+    if hu_weight > 0:
+        found.append(hu_weight**0.5 * image)
+    if local_weight > 0:
+        mean = box_mean(image, radius)
+        variance = (box_mean(image * image, radius) - mean * mean).clamp_min(0) + (noise / HU_UNIT) ** 2
+        found.append(local_weight**0.5 * (image - mean) * torch.rsqrt(variance))
+    return torch.cat(found, dim=1)

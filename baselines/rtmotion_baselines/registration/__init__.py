@@ -1,0 +1,1 @@
+"""Registration engines that the native one is compared with."""
