@@ -28,6 +28,9 @@ NEWTON_STEPS = 4
 POWER = 1.3
 """The displacement grows from the apex to the dome as (s / L) to this power."""
 
+LARGEST_RADIUS = 1.35
+"""No cross-section reaches further than this from its middle, in relative coordinates."""
+
 NOTCH_WIDTH = 15.0
 """Sharpness of the notch that the spine makes in the cavity (von Mises)."""
 
@@ -59,7 +62,7 @@ class Place:
         y: To posterior, mm.
         z: To superior, mm.
         density: Local volume ratio J of the map from end-exhale to the state, where asked for; tissue is 1/J as dense.
-        packed: Which points lie inside the cavity (bool), and the (u, v) and depth of those: what S needs to know.
+        packed: Flat indices of the points inside the cavity, and the (u, v) and depth of those: what S needs to know.
     """
 
     x: Tensor
@@ -174,12 +177,10 @@ class BreathingMap:
     def slide(self, q: Place, state: State) -> Place:
         """S: canonical points to where the inner organs have slid to; needs no iteration."""
         b = self.build
-        x, y, z = q.x.clone(), q.y.clone(), q.z.clone()
-        inside, u, v, s = q.packed or self._inside(q.x, q.y, b.top - q.z)
-        new, _ = self._slid(u, v, s, _pick(state, inside, q.x.shape))
-        x[inside], y[inside] = self.absolute(u, v, new)
-        z[inside] = b.top - new
-        return Place(x, y, z)
+        index, u, v, s = q.packed or self._inside(q.x, q.y, b.top - q.z)
+        new, _ = self._slid(u, v, s, _pick(state, index, q.x.shape))
+        x, y = self.absolute(u, v, new)
+        return Place(_put(q.x, index, x), _put(q.y, index, y), _put(q.z, index, b.top - new))
 
     def _slid(self, u: Tensor, v: Tensor, s: Tensor, state: State) -> tuple[Tensor, Tensor]:
         amplitude = self.amplitude(u, v, state)
@@ -187,36 +188,33 @@ class BreathingMap:
         return s + amplitude * weight, 1 + amplitude * slope
 
     def _inside(self, x: Tensor, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Which points lie inside the cavity, and their (u, v) and depth, packed."""
+        """Flat indices of the points inside the cavity, and their (u, v) and depth."""
         u, v = self.relative(x, y, s)
         r2 = u * u + v * v
-        near = (s > 0) & (r2 < 1.8)
-        index = near.nonzero(as_tuple=True)
-        u, v, r = u[index], v[index], r2[index].sqrt()
-        keep = r < self.wall_radius(u, v, r)
-        inside = torch.zeros_like(near)
-        inside[index] = keep
-        return inside, u[keep], v[keep], s[inside]
+        index = ((s > 0) & (r2 < LARGEST_RADIUS**2)).reshape(-1).nonzero()[:, 0]
+        u, v, r, s = (a.reshape(-1).index_select(0, index) for a in (u, v, r2.sqrt_(), s))
+        keep = (r < self.wall_radius(u, v, r)).nonzero()[:, 0]
+        index, u, v, s = (a.index_select(0, keep) for a in (index, u, v, s))
+        return index, u, v, s
 
     def unslide(self, p: Place, state: State) -> Place:
         """S⁻¹: one monotone equation a point inside the cavity, solved by Newton's method."""
         b = self.build
-        inside, u, v, target = self._inside(p.x, p.y, b.top - p.z)
-        local = _pick(state, inside, p.x.shape)
+        index, u, v, target = self._inside(p.x, p.y, b.top - p.z)
+        local = _pick(state, index, p.x.shape)
         dome, amplitude = self.dome(u, v), self.amplitude(u, v, local)
         s = (target - amplitude * self._weight(target, dome)[0]).clamp_min(1e-6)
         for _ in range(NEWTON_STEPS):
             weight, slope = self._weight(s, dome)
             s = (s - (s + amplitude * weight - target) / (1 + amplitude * slope)).clamp_min(1e-6)
-        x, y, z = p.x.clone(), p.y.clone(), p.z.clone()
-        x[inside], y[inside] = self.absolute(u, v, s)
-        z[inside] = b.top - s
         jacobian = p.density
         if jacobian is not None:
             ratio = self.scale(target) / self.scale(s)
-            jacobian = jacobian.clone()
-            jacobian[inside] = jacobian[inside] * (1 + amplitude * self._weight(s, dome)[1]) * ratio * ratio
-        return Place(x, y, z, jacobian, (inside, u, v, s))
+            local_jacobian = (1 + amplitude * self._weight(s, dome)[1]) * ratio * ratio
+            jacobian = _put(jacobian, index, jacobian.reshape(-1).index_select(0, index) * local_jacobian)
+        x, y = self.absolute(u, v, s)
+        moved = (_put(p.x, index, x), _put(p.y, index, y), _put(p.z, index, b.top - s))
+        return Place(*moved, jacobian, (index, u, v, s))
 
     # --- C: the chest wall, and B: the heart ---------------------------------------------------------------------
 
@@ -275,10 +273,15 @@ class BreathingMap:
         return self.unslide(Place(x, y, z, jacobian), state)
 
 
-def _pick(state: State, inside: Tensor, shape: torch.Size) -> State:
-    """The state of the points inside, packed like them."""
+def _put(old: Tensor, index: Tensor, new: Tensor) -> Tensor:
+    """A copy of a tensor with the values at flat indices replaced."""
+    return old.reshape(-1).index_copy(0, index, new).reshape(old.shape)
+
+
+def _pick(state: State, index: Tensor, shape: torch.Size) -> State:
+    """The state of the points at flat indices, packed like them."""
 
     def one(value: Tensor | float) -> Tensor | float:
-        return value.expand(shape)[inside] if isinstance(value, Tensor) else value
+        return value.expand(shape).reshape(-1).index_select(0, index) if isinstance(value, Tensor) else value
 
     return State(one(state.diaphragm), one(state.chest), one(state.beat))

@@ -72,7 +72,7 @@ def place_mediastinum(
         (40.0 * b.half_width / 132, carina[1] + 6, carina[2] - 18),
     )
     y, z = canvas.y, canvas.z
-    column = 11 + 11 * torch.exp(-(((y - carina[1] - 12) / 34) ** 2)) + 7 * torch.exp(-(((b.top - z - 40) / 45) ** 2))
+    column = 9 + 10 * torch.exp(-(((y - carina[1] - 12) / 34) ** 2)) + 5 * torch.exp(-(((b.top - z - 40) / 45) ** 2))
     shift = 7 * torch.sigmoid((carina[2] - z) / 30)
     distance = (canvas.x - shift).abs() - column - 3.0 * cavity.coarse
     pad = 4 + float(rng.uniform(0, 5))
@@ -86,14 +86,14 @@ def place_mediastinum(
     _, cy, cz = carina
     knobs = [
         ((10, heart[1] + 12, 0.5 * (heart[2] + cz)), (40 * size, 30, 0.5 * (cz - heart[2]) + 14)),  # atria
-        ((24, cy + 6, cz + 36), (20, 30, 18)),  # arch of the aorta
+        ((24, cy + 6, cz + 36), (18, 28, 15)),  # arch of the aorta
         ((27, cy - 20, cz - 10), (24, 24, 26)),  # pulmonary trunk
         ((-20, cy - 20, cz + 30), (16, 18, 60)),  # superior vena cava
         ((20, b.posterior - 0.3 * b.half_depth, cz - 70), (22, 20, 120)),  # descending aorta
         *(((0.8 * x, y, z), (17, 16, 22)) for x, y, z in hila),
     ]
     for centre, size_of_knob in knobs:
-        distance = _union(distance, canvas.ellipsoid_distance(whole, centre, size_of_knob), 12.0)
+        distance = _union(distance, canvas.ellipsoid_distance(whole, centre, size_of_knob), 9.0)
     distance = distance + 1.2 * cavity.middle
     return Mediastinum(distance, heart, carina, hila), shape
 
