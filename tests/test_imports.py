@@ -43,6 +43,8 @@ HEAVY = {
 }
 """Libraries that are imported where they are used, never at the top of a module."""
 
+MODULE_PATH = re.compile(r"rtmotion(_[a-z]+)?(\.\w+)+(:\w+)?")
+
 
 @dataclass(frozen=True)
 class Import:
@@ -70,10 +72,9 @@ def imported_modules(node: ast.AST) -> Iterator[str]:
         for alias in node.names:
             # `from rtmotion import grid` imports rtmotion.grid as much as `import rtmotion.grid`
             yield f"{node.module}.{alias.name}"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE_PATH.fullmatch(node.value):
         # the targets of method cards and of import_module
-        if re.fullmatch(r"rtmotion(_[a-z]+)?(\.\w+)+(:\w+)?", node.value) and "/" not in node.value:
-            yield node.value.partition(":")[0]
+        yield node.value.partition(":")[0]
 
 
 def imports_of(source: str, file: Path) -> list[Import]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rtmotion.sequence import PhaseSequence
     from rtmotion_data.found import FoundSequence
 
-QUICK_METHODS = ("video", "motion-model", "closure", "linear")
+QUICK_METHODS = ("video", "svf+closure", "svf+linear")
 """What is run where no methods are named; the trivial baselines and the bounds always run."""
 
 

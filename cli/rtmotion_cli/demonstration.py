@@ -12,7 +12,7 @@ from rtmotion_cli.terminal import Terminal
 SIZE = (96, 80, 72)
 SPACING = "4"
 OBSERVE = 5
-METHODS = ("video", "closure", "linear")
+METHODS = ("video", "svf+closure", "svf+linear")
 
 
 def run_demonstration(out: Path, device: str, seed: int, terminal: Terminal) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def write(
         )
         remove_stale(out, former, _listed_outputs(out))
         save_report_data(out, report)
-        write_forecast_report(report, out / "report.html")
+        write_forecast_report(out / "report.html", report)
 
 
 def _listed_outputs(folder: Path) -> list[str]:

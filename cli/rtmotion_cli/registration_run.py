@@ -55,17 +55,17 @@ def run_registration(request: RegistrationRequest, terminal: Terminal) -> dict[s
     """
     from rtmotion.registration import register_sequence
 
-    engine = create_engine(request.method, request.device, request.seed)
+    engine = make_engine(request.method, request.seed)
     if request.out is not None:
         check_output(request.out)
     case = read_case(request.paths, terminal, request.study, request.phases)
     out = check_output(request.out or default_output(case.found.name, "fields"), case.files)
     reference = reference_index(case.sequence, request.reference)
     terminal.warn(case.found.warnings)
+    # the native engine computes where the volumes lie; the others know the CPU alone
+    volumes = case.sequence.to(request.device) if request.method == NATIVE else case.sequence
     with terminal.progress(request.method) as step:
-        registrations = register_sequence(
-            engine, case.sequence, reference, lambda done, total: step("phases", done, total)
-        )
+        registrations = register_sequence(engine, volumes, reference, lambda done, total: step("phases", done, total))
     with terminal.progress("measuring the fields"):
         rows = [measure(case.sequence, index, reference, r) for index, r in enumerate(registrations)]
     summary = {
@@ -85,15 +85,16 @@ def run_registration(request: RegistrationRequest, terminal: Terminal) -> dict[s
     return {"folder": str(out), **summary}
 
 
-def create_engine(name: str, device: str, seed: int) -> "RegistrationEngine":
-    """The registration engine of that name, the native one or a baseline's.
+def make_engine(name: str, seed: int) -> "RegistrationEngine":
+    """The registration engine of that name, the native one or a baseline's, with the seed where it draws at random.
 
     Raises:
         UnknownNameError: If there is none of that name.
     """
-    from rtmotion_baselines.registration.engines import create_engine as create
+    from rtmotion_baselines.registration.engines import create_engine
 
-    return create(name, device=device, seed=seed)
+    engine = create_engine(name)
+    return create_engine(name, seed=seed) if hasattr(engine, "seed") else engine
 
 
 def reference_index(sequence: "PhaseSequence", label: str | None) -> int:

@@ -25,7 +25,7 @@ def rebuild_report(folder: Path, terminal: Terminal) -> Path:
         from rtmotion.report import load_report_data, write_forecast_report
 
         with terminal.progress("building the report"):
-            write_forecast_report(load_report_data(folder), page)
+            write_forecast_report(page, load_report_data(folder))
     elif (folder / "summary.json").is_file():
         from rtmotion.report import write_comparison_report
 

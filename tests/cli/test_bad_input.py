@@ -259,7 +259,7 @@ BAD_INPUTS: list[tuple[Callable[[Path, Path], Arguments], list[str]]] = [
     (compare_unknown_method, ["clairvoyance", "persistence"]),
     (compare_without_methods, ["--methods"]),
     (report_of_nothing, ["forecast.json"]),
-    (report_of_broken_json, ["forecast.json"]),
+    (report_of_broken_json, ["report_data.npz"]),
     (phantom_without_voxels, ["--size"]),
     (phantom_spacing, ["--spacing"]),
     (phantom_format, ["--format", "nifti", "dicom"]),
