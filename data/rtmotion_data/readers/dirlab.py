@@ -21,7 +21,7 @@ from rtmotion.sequence import Phase, PhaseSequence, Volume
 from rtmotion.types import Points
 from rtmotion_data.found import FoundPhase, FoundSequence, Inspection, SetAside
 from rtmotion_data.readers.file_names import missing_phases
-from rtmotion_data.readers.hounsfield import PADDING, is_stored_with_offset, without_offset
+from rtmotion_data.readers.hounsfield import PADDING, is_stored_with_offset, remove_offset
 
 SUPERIOR_TO_INFERIOR = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """Direction of the grid, row by row: slices run down the patient."""
@@ -147,7 +147,7 @@ def read_dirlab(found: FoundSequence, points: int = 300, cases: Mapping[int, Dir
     for file in images:
         stored = _read_image(file, found.grid)
         shifted = is_stored_with_offset(stored) if not volumes else shifted  # the first phase decides for all
-        volumes.append(without_offset(stored) if shifted else torch.where(stored > PADDING, stored, -1024).short())
+        volumes.append(remove_offset(stored) if shifted else torch.where(stored > PADDING, stored, -1024).short())
     if shifted:
         _warn(f"{found.name}: the values are stored as HU + 1024 (air near 0): shifted by -1024")
     sequence = PhaseSequence(

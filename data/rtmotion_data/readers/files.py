@@ -13,7 +13,7 @@ from rtmotion.sequence import Phase, PhaseSequence, Volume
 from rtmotion_data.found import FoundPhase, FoundSequence, Inspection, SetAside
 from rtmotion_data.readers.file_headers import Header, ending_of, read_frames, read_header
 from rtmotion_data.readers.file_names import Family, families, is_no_ct, missing_phases, natural_key, phases_of
-from rtmotion_data.readers.hounsfield import is_stored_with_offset, to_hu, without_offset
+from rtmotion_data.readers.hounsfield import is_stored_with_offset, remove_offset, to_hu
 from rtmotion_data.readers.landmarks import read_landmarks
 
 LANDMARKS = "landmarks.csv"
@@ -228,8 +228,7 @@ def read_files(found: FoundSequence) -> PhaseSequence:
             ReadWarning,
             stacklevel=2,
         )
-        for i, stored in enumerate(data):  # one by one: both lists would be twice the memory
-            data[i] = without_offset(stored)
+        data = [remove_offset(d) for d in data]
     phases = tuple(Phase(p.fraction, p.label) for p in found.phases)
     landmarks = found.phases[0].files[0].parent / LANDMARKS
     return PhaseSequence(

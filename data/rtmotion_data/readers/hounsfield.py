@@ -72,6 +72,6 @@ def is_stored_with_offset(values: Tensor) -> bool:
     return min(border, lowest) < AIR_STORED_BELOW
 
 
-def without_offset(values: Tensor) -> Tensor:
-    """HU of a volume stored as HU + 1024; padding becomes -1024 HU."""
-    return torch.where(values > PADDING, values - OFFSET, -OFFSET).to(values.dtype)
+def remove_offset(values: Tensor) -> Tensor:
+    """HU of a volume stored as HU + 1024, in the same memory; padding becomes -1024 HU."""
+    return values.sub_(OFFSET).clamp_(min=-OFFSET)

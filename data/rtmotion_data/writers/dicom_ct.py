@@ -63,35 +63,29 @@ def write_ct_series(
         raise WriteError(f"{folder}: {phase.label} holds values that 16 bits do not: CT in HU was expected")
     series_uid = dicom_uid(study_uid, series_number, phase.label)
     names = [f"CT_{index:04d}.dcm" for index in range(volume.grid.size[2])]
+    header = _header(volume.grid, study_uid, frame_of_reference_uid, series_uid, intercept)
+    header.SeriesNumber = series_number
+    header.SeriesDescription = description or f"4D CT, Gated, {100 * phase.fraction:.1f}%"
+    if positions is not None:
+        header.TemporalPositionIdentifier = round(phase.fraction * positions) + 1
+        header.NumberOfTemporalPositions = positions
     with together(folder) as staging:
         for index, name in enumerate(names):
-            slice_ = _header(volume.grid, index, study_uid, frame_of_reference_uid, series_uid, intercept)
-            slice_.SeriesNumber = series_number
-            slice_.SeriesDescription = description or f"4D CT, Gated, {100 * phase.fraction:.1f}%"
-            if positions is not None:
-                slice_.TemporalPositionIdentifier = round(phase.fraction * positions) + 1
-                slice_.NumberOfTemporalPositions = positions
-            slice_.PixelData = stored[index].to(torch.int16).numpy().astype("<i2").tobytes()
-            slice_.save_as(staging / name, enforce_file_format=True)
+            _place(header, volume.grid, index, dicom_uid(series_uid, index))
+            header.PixelData = stored[index].to(torch.int16).numpy().astype("<i2").tobytes()
+            header.save_as(staging / name, enforce_file_format=True)
     return [folder / name for name in names]
 
 
-def _header(grid: Grid, index: int, study_uid: str, frame_uid: str, series_uid: str, intercept: int) -> Any:
-    """Everything of a slice but its pixels and what names its phase."""
+def _header(grid: Grid, study_uid: str, frame_uid: str, series_uid: str, intercept: int) -> Any:
+    """What all slices of a series have in common, but for what names its phase."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-    from pydicom.valuerep import DSfloat
-
-    def decimal(*values: float) -> list[Any]:
-        return [DSfloat(v, auto_format=True) for v in values]
 
     direction = grid.direction_matrix
-    position = direction @ [0.0, 0.0, index * grid.spacing[2]] + grid.origin
     out = Dataset()
     out.file_meta = FileMetaDataset()
     out.SOPClassUID = out.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    out.SOPInstanceUID = dicom_uid(series_uid, index)
-    out.file_meta.MediaStorageSOPInstanceUID = out.SOPInstanceUID
     out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     out.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     out.StudyDate = out.SeriesDate = out.AcquisitionDate = out.ContentDate = DATE
@@ -104,7 +98,7 @@ def _header(grid: Grid, index: int, study_uid: str, frame_uid: str, series_uid: 
     out.PatientName = out.PatientID = PATIENT
     out.PatientBirthDate = out.PatientSex = ""
     out.KVP = None
-    out.SliceThickness = out.SpacingBetweenSlices = decimal(grid.spacing[2])[0]
+    out.SliceThickness = out.SpacingBetweenSlices = _decimal(grid.spacing[2])[0]
     out.PatientPosition = "HFS"
     out.StudyInstanceUID = study_uid
     out.SeriesInstanceUID = series_uid
@@ -112,14 +106,11 @@ def _header(grid: Grid, index: int, study_uid: str, frame_uid: str, series_uid: 
     out.PositionReferenceIndicator = ""
     out.StudyID = "1"
     out.AcquisitionNumber = None
-    out.InstanceNumber = index + 1
-    out.ImagePositionPatient = decimal(*position)
-    out.ImageOrientationPatient = decimal(*direction[:, 0], *direction[:, 1])
-    out.SliceLocation = decimal(float(position @ direction[:, 2]))[0]
+    out.ImageOrientationPatient = _decimal(*direction[:, 0], *direction[:, 1])
     out.SamplesPerPixel = 1
     out.PhotometricInterpretation = "MONOCHROME2"
     out.Rows, out.Columns = grid.size[1], grid.size[0]
-    out.PixelSpacing = decimal(grid.spacing[1], grid.spacing[0])
+    out.PixelSpacing = _decimal(grid.spacing[1], grid.spacing[0])
     out.BitsAllocated = out.BitsStored = 16
     out.HighBit = 15
     out.PixelRepresentation = 1
@@ -127,3 +118,20 @@ def _header(grid: Grid, index: int, study_uid: str, frame_uid: str, series_uid: 
     out.RescaleSlope = "1"
     out.RescaleType = "HU"
     return out
+
+
+def _place(header: Any, grid: Grid, index: int, uid: str) -> None:
+    """Makes the header that of one slice."""
+    position = grid.direction_matrix @ [0.0, 0.0, index * grid.spacing[2]] + grid.origin
+    header.SOPInstanceUID = uid
+    header.file_meta.MediaStorageSOPInstanceUID = uid
+    header.InstanceNumber = index + 1
+    header.ImagePositionPatient = _decimal(*position)
+    header.SliceLocation = _decimal(float(position @ grid.direction_matrix[:, 2]))[0]
+
+
+def _decimal(*values: float) -> list[Any]:
+    """Decimal strings of at most 16 characters."""
+    from pydicom.valuerep import DSfloat
+
+    return [DSfloat(v, auto_format=True) for v in values]
