@@ -82,7 +82,7 @@ def read(
         result = read_dicom_folder(paths, study=study, phases=phases, progress=progress)
         if not isinstance(result, Inspection):
             return result
-        found = _only(result, paths)
+        found = _only(result if result.sequences else _inspect_format(paths, study, phases, None), paths)
     else:
         found = _only(_inspect_format(paths, study, phases, None), paths)
     return read_found(found, progress), found
@@ -138,7 +138,14 @@ def _inspect_format(
     if len(paths) == 1 and paths[0].is_dir():
         found = inspect_phantom(paths[0]) or inspect_dirlab(paths[0])
     if found is None and _is_dicom(paths):
-        return inspect_dicom(paths, study=study, phases=phases, progress=progress)
+        dicom = inspect_dicom(paths, study=study, phases=phases, progress=progress)
+        if dicom.sequences or len(paths) > 1:
+            return dicom
+        # structures or a static CT in DICOM may lie beside phases in other files
+        files = inspect_files(paths) if paths[0].is_dir() else None
+        if files is None or not files.sequences:
+            return dicom
+        found = Inspection(files.sequences, dicom.set_aside + files.set_aside)
     if found is None:
         found = inspect_files(paths, phases)
     if found is None:

@@ -170,6 +170,15 @@ def test_folders_of_one_series_uid(maker: Maker) -> None:
     assert_voxels(found)
 
 
+@pytest.mark.parametrize("pattern", ["{:02d}", "Phase_{}", "gated_{}%"])
+def test_folder_names_where_the_headers_are_silent(maker: Maker, pattern: str) -> None:
+    for percent in TENS:
+        maker.series(pattern.format(percent), hu_of(percent), description="CT Lung")
+    found = only(maker.root)
+    assert any("names of the folders" in w for w in found.warnings)
+    assert_voxels(found)
+
+
 def test_nested_folders_with_odd_names(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "a <b>bold</b> name" / "deep" / "er")
     maker.cycle("T={}%")

@@ -59,6 +59,24 @@ def test_dicom_wins_over_files_beside_it(maker: Maker) -> None:
     assert [s.format for s in inspect(maker.root).sequences] == ["dicom"]
 
 
+def test_structures_in_dicom_beside_phases_in_files(maker: Maker) -> None:
+    maker.other("rs.dcm", "RTSTRUCT")
+    write_nifti(maker.root, [0, 20, 40])
+    sequence, found = read(maker.root)
+    assert sequence.labels == ("T00", "T20", "T40")
+    assert found.format == "nifti"
+    assert any("structure set" in a.reason for a in inspect(maker.root).set_aside)
+
+
+def test_progress_counts_headers_and_voxels(maker: Maker) -> None:
+    maker.cycle("T={}%", [0, 50])
+    (maker.root / "notes.txt").write_text("no DICOM")
+    seen: list[tuple[int, int]] = []
+    read(maker.root, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, 26))
+    assert seen[-1] == (25, 25)
+
+
 def test_several_sequences_are_listed_until_one_is_chosen(tmp_path: Path) -> None:
     Maker(tmp_path / "one").cycle("T={}%", [0, 50], tags={"StudyDate": "20200101"})
     Maker(tmp_path / "two").cycle("T={}%", [0, 30, 60], tags={"StudyDate": "20210101"})

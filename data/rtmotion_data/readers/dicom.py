@@ -114,18 +114,25 @@ def read_dicom_folder(
 ) -> tuple[PhaseSequence, FoundSequence] | Inspection:
     """Finds and reads the one sequence of a folder, parsing each header once.
 
-    Arguments and errors are those of `inspect_dicom` and `read_dicom`.
+    Args:
+        root: As for `inspect_dicom`, and so are the errors.
+        study: As for `inspect_dicom`.
+        phases: As for `inspect_dicom`.
+        progress: Called with what is done and what there is to do; a file counts twice, for its header and its voxels.
 
     Returns:
         The voxels and what was found; or, where there is not exactly one sequence, what there is.
     """
-    headers = read_headers(root)
+    headers = read_headers(root, progress and (lambda done, total: progress(done, 2 * total)))
     studies = _studies(root, headers, phases)
     kept = studies if study is None else _chosen(studies, study)
     sequences = [e for s in kept for e in s.sequences if study is None or _matches(s, e[0], study)]
     if len(sequences) == 1:
         found, assembled = sequences[0]
-        return _read(found, [m.stack for m in assembled.members], progress), found
+        # headers and voxels share one count
+        first = len({s.path for s in headers.slices}) + headers.other_files + len(headers.unreadable)
+        second = progress and (lambda done, total: progress(first + done, first + total))
+        return _read(found, [m.stack for m in assembled.members], second), found
     unread = tuple(SetAside(str(path), reason) for path, reason in headers.unreadable)
     return Inspection(tuple(f for f, _ in sequences), tuple(a for s in kept for a in s.set_aside) + unread)
 

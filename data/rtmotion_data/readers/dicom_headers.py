@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rtmotion_data.readers.dicom_values import (
+    PIXEL_DATA,
     binary,
     decimals,
     decimals_of,
@@ -18,6 +20,9 @@ from rtmotion_data.readers.dicom_values import (
     text,
     words,
 )
+
+HEAD_BYTES = 65536
+"""Most headers of single slices, private elements and all, fit into so many bytes."""
 
 _UNMARKED = (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x00\x00")
 """Files without the preamble begin with one of these elements of group 0008."""
@@ -137,21 +142,15 @@ class Slice:
 
 def read_slices(path: Path) -> list[Slice] | str | None:
     """The slices of a file, None where it is not DICOM, or the reason why it cannot be read."""
-    from pydicom import dcmread
-
-    tags = [tag_of(keyword) for keyword in _KEYWORDS]
     try:
         with path.open("rb") as file:
-            start = file.read(132)
-            marked = start[128:] == b"DICM"
-            if not marked and start[:4] not in _UNMARKED:
+            head = file.read(HEAD_BYTES)
+            marked = head[128:132] == b"DICM"
+            if not marked and head[:4] not in _UNMARKED:
                 return None
-            file.seek(0)
-            dataset = dcmread(file, stop_before_pixels=True, force=not marked, specific_tags=tags)
-            at = file.tell()
-            end = file.read(12)
-            size = file.seek(0, os.SEEK_END)
-        slices = list(_slices(path, dataset, size, at, end))
+            size = os.fstat(file.fileno()).st_size
+            parsed = _parse_head(head, size, marked) or _parse(file, marked)
+        slices = list(_slices(path, *parsed, size))
         if slices and not slices[0].study and not slices[0].modality:
             return "its header is cut off" if marked else None
         return slices
@@ -159,6 +158,26 @@ def read_slices(path: Path) -> list[Slice] | str | None:
         return "it may not be opened (permission denied)"
     except Exception as error:  # pydicom raises whatever a broken file makes it stumble over
         return f"it is a broken or truncated DICOM file ({type(error).__name__})" if looks_like_dicom(path) else None
+
+
+def _parse(file: BinaryIO, marked: bool) -> tuple[Any, int, bytes]:
+    """The header as pydicom has it, where it ends, and the bytes that follow."""
+    from pydicom import dcmread
+
+    file.seek(0)
+    tags = [tag_of(keyword) for keyword in _KEYWORDS]
+    dataset = dcmread(file, stop_before_pixels=True, force=not marked, specific_tags=tags)
+    at = file.tell()
+    return dataset, at, file.read(12)
+
+
+def _parse_head(head: bytes, size: int, marked: bool) -> tuple[Any, int, bytes] | None:
+    """The same from the first bytes of the file alone, which is much faster; None where the header is longer."""
+    try:
+        dataset, at, end = _parse(BytesIO(head), marked)
+    except Exception:
+        return None
+    return (dataset, at, end) if end[:4] == PIXEL_DATA or len(head) == size else None
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -171,7 +190,7 @@ def looks_like_dicom(path: Path) -> bool:
     return start[128:] == b"DICM" or start[:4] in _UNMARKED
 
 
-def _slices(path: Path, dataset: Any, size: int, at: int, end: bytes) -> Iterator[Slice]:
+def _slices(path: Path, dataset: Any, at: int, end: bytes, size: int) -> Iterator[Slice]:
     meta = getattr(dataset, "file_meta", None)
     if text(meta, "MediaStorageSOPClassUID") == DICOM_DIRECTORY:
         return

@@ -121,15 +121,15 @@ def _decoded(path: Path, targets: Sequence[Target]) -> Iterator[npt.NDArray[Any]
 
 
 def _to_hu(image: Slice, stored: npt.NDArray[Any], target: npt.NDArray[np.int16]) -> None:
-    if image.slope == 1.0 and image.intercept.is_integer():
-        hu: npt.NDArray[Any] = stored.astype(np.int32)
-        hu += int(image.intercept)
+    """Stored values to HU, in place of the target."""
+    shift = int(image.intercept)
+    plain = image.slope == 1.0 and image.intercept == shift and stored.dtype in (np.uint16, np.int16)
+    if plain and int(stored.min()) + shift >= -HU_MAX - 1 and int(stored.max()) + shift <= HU_MAX:
+        # what fits 16 bits in the end is exact modulo 2^16 on the way
+        np.add(stored.view(np.int16), np.uint16(shift % 65536).astype(np.int16), out=target)
     else:
-        hu = stored.astype(np.float64)
-        hu *= image.slope
-        hu += image.intercept
-        np.rint(hu, out=hu)
+        hu = stored * np.float64(image.slope) + image.intercept
+        target[...] = np.rint(np.clip(hu, AIR_FLOOR, HU_MAX, out=hu), out=hu)
     if is_padded(image):
-        hu[stored == image.padding] = AIR_FLOOR
-    np.clip(hu, AIR_FLOOR, HU_MAX, out=hu)
-    target[...] = hu
+        target[stored == image.padding] = AIR_FLOOR
+    np.maximum(target, AIR_FLOOR, out=target)

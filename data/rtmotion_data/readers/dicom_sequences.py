@@ -216,6 +216,11 @@ def _warnings(members: Sequence[Member]) -> list[str]:
             warnings.append(f"{member.name}: {cut[0]} is truncated{_more(len(cut))}; it will not be read")
     if any(m.verdict.amplitude for m in members):
         warnings.append(f"{AMPLITUDE_NOTE}; the order is right, the fractions of the cycle are nominal")
+    sources = {m.verdict.family.split()[0].partition(":")[0] for m in members if m.verdict.family}
+    if sources == {"folder"}:
+        warnings.append("the phases are taken from the names of the folders; the headers do not name them")
+    if sources == {"temporal"}:
+        warnings.append("the phases are taken from the order of temporal positions; the headers do not name them")
     weakest = min(members, key=lambda m: m.verdict.confidence)
     if weakest.verdict.confidence < 0.5:
         warnings.append(

@@ -11,14 +11,15 @@ PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
 @cache
-def tag_of(keyword: str) -> int:
-    """The tag of a DICOM keyword."""
+def tag_of(keyword: str) -> Any:
+    """The tag of a DICOM keyword, as pydicom has tags."""
     from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
 
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(keyword)
-    return tag
+    return Tag(tag)
 
 
 def get(dataset: Any, keyword: str, convert: Callable[[Any], T]) -> T | None:
