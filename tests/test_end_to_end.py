@@ -25,9 +25,9 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated patient of 5 mm voxels."""
+    """A generated patient of 8 mm voxels."""
     folder = tmp_path_factory.mktemp("generated") / "patient"
-    run("phantom", folder, "--seed", 11, "--size", 72, 56, 48, "--spacing", 5.5, "--device", "cpu", "-q")
+    run("phantom", folder, "--seed", 11, "--size", 48, 40, 36, "--spacing", 8, "--device", "cpu", "-q")
     return folder
 
 
@@ -134,8 +134,9 @@ def test_the_demonstration_prints_where_its_reports_are(
 ) -> None:
     import rtmotion_cli.demonstration as demonstration
 
-    monkeypatch.setattr(demonstration, "SIZE", (40, 32, 28))
-    monkeypatch.setattr(demonstration, "SPACING", "10")
+    monkeypatch.setattr(demonstration, "SIZE", (24, 24, 20))
+    monkeypatch.setattr(demonstration, "SPACING", "12")
+    monkeypatch.setattr(demonstration, "METHODS", ("persistence",))
     run("demo", "--out", tmp_path / "demo", "--device", "cpu", "--json", "-q")
     printed = json.loads(capsys.readouterr().out)
     check_page(Path(printed["forecast"]))

@@ -9,10 +9,10 @@ from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.phantom_run import PhantomRequest, run_phantom
 from rtmotion_cli.terminal import Terminal
 
-SIZE = (96, 80, 72)
-SPACING = "4"
+SIZE = (80, 64, 56)
+SPACING = "5"
 OBSERVE = 5
-METHODS = ("video", "svf+closure", "svf+linear")
+METHODS = ("video", "svf+closure")
 
 
 def run_demonstration(out: Path, device: str, seed: int, terminal: Terminal) -> dict[str, Any]:

@@ -155,8 +155,9 @@ def test_report_is_built_again_from_the_files(case: Path, run: Run) -> None:
     assert page.stat().st_size > 10_000
 
 
-def test_compare_writes_tables_and_does_only_what_is_missing(case: Path, run: Run) -> None:
-    arguments = ("compare", case, "--observe", "8,9", "--methods", "persistence,mean", "--device", "cpu", "--json")
+def test_compare_writes_tables_and_does_only_what_is_missing(tmp_path: Path, run: Run) -> None:
+    case = write_case(tmp_path / "patient", range(0, 100, 25))
+    arguments = ("compare", case, "--observe", "2,3", "--methods", "persistence,mean", "--device", "cpu", "--json")
     first = run(*arguments)
     assert first.code == 0, first.err
     summary = json.loads(first.out)
@@ -171,8 +172,8 @@ def test_compare_writes_tables_and_does_only_what_is_missing(case: Path, run: Ru
 
 
 def test_two_cases_of_one_name_are_told_apart(tmp_path: Path, run: Run) -> None:
-    cases = [write_case(tmp_path / patient / "ct", range(0, 100, 20)) for patient in ("ann", "bob")]
-    answer = run("compare", *cases, "--observe", "4", "--methods", "persistence", "--device", "cpu", "--json")
+    cases = [write_case(tmp_path / patient / "ct", [0, 30, 60]) for patient in ("ann", "bob")]
+    answer = run("compare", *cases, "--observe", "2", "--methods", "persistence", "--device", "cpu", "--json")
     assert answer.code == 0, answer.err
     assert len(set(json.loads(answer.out)["cases"])) == 2
 
@@ -208,7 +209,7 @@ def test_register_writes_fields_that_itk_understands(tmp_path: Path, run: Run) -
     field = sitk.ReadImage(f"fields/{moved['displacement']}", sitk.sitkVectorFloat64)
     warped = sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field), sitk.sitkLinear, -1000.0)
     before, after = (np.abs(sitk.GetArrayFromImage(i - fixed)).mean() for i in (moving, warped))
-    assert after < 0.7 * before
+    assert after < 0.85 * before
 
 
 def test_an_interrupt_says_one_line_and_leaves_nothing_half_written(
