@@ -157,7 +157,7 @@ def _summary_table(entries: Sequence[Entry]) -> str:
         cells = [
             _cell(e["observe"], str(e["observe"])),
             _cell(e["error"], number(e["error"]), "best" if winner else ""),
-            _cell(e["skill"], number(e["skill"])),
+            _cell(e["skill"], _skill(e["skill"])),
             _cell(e["difference"], _difference(e)),
             _cell(e["p_holm"], "–" if e["p_holm"] is None else f"{e['p_holm']:.3f}"),
             *(
@@ -175,6 +175,10 @@ def _summary_table(entries: Sequence[Entry]) -> str:
         aside = ' class="aside"' if e["kind"] in ("trivial", "bound") else ""
         lines.append(f"<tr{aside}><td>{escape(str(e['method']))}</td>{_kind(e['kind'])}{''.join(cells)}</tr>")
     return _table(head, lines)
+
+
+def _skill(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _difference(entry: Entry) -> str:
@@ -205,12 +209,12 @@ def _case_table(per_case: Sequence[Entry], rows: Sequence[Entry], links: Links) 
         link = f'<a href="{escape(links[key], quote=True)}">open</a>' if key in links else ""
         lines.append(
             f'<tr><td>{escape(key[0])}</td><td class="left">{escape(key[2])}</td>{_cell(key[1], str(key[1]))}'
-            f"{_cell(c['error'], number(c['error']))}{_cell(c['skill'], number(c['skill']))}"
+            f"{_cell(c['error'], number(c['error']))}{_cell(c['skill'], _skill(c['skill']))}"
             f'<td class="left">{escape(str(c["trivial_method"] or "–"))}</td>'
             f"{_cell(c['trivial'], number(c['trivial']))}"
             f"{_cell(c['oracle'], number(c['oracle']))}{_cell(tre, number(tre))}<td>{link}</td></tr>"
         )
-    return _table(head, lines)
+    return _table(head, lines, "long")
 
 
 def _phase_means(rows: Sequence[Entry]) -> dict[tuple[str, int, str, str, str], float]:
@@ -245,8 +249,8 @@ def _cell(value: float | None, text: str, classes: str = "") -> str:
     return f'<td class="{classes}" data-value="{sort}">{escape(text)}</td>'
 
 
-def _table(head: str, lines: Sequence[str]) -> str:
+def _table(head: str, lines: Sequence[str], classes: str = "") -> str:
     return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll {classes}"><table class="sortable"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -98,7 +98,15 @@ def _cases(per_case: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | 
                 points = {"x": [clean(c["case"]) for c in of_method], "y": [c["error"] for c in of_method]}
                 data.append({"type": "scatter", "mode": "markers", **points, **style, **_hover("HU")})
                 of_k.append(observe)
-    return _with_menu(data, of_k, layout("", "MAE in the body, HU", xaxis={"type": "category"}))
+    return _with_menu(
+        data,
+        of_k,
+        layout("", "MAE in the body, HU", xaxis={"type": "category", "range": [-0.6, len(_names(per_case)) - 0.4]}),
+    )
+
+
+def _names(per_case: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(str(c["case"]) for c in per_case))
 
 
 def _cost(entries: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | None:
@@ -113,7 +121,9 @@ def _cost(entries: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | No
         marker = {**style["marker"], "size": 9 if style["marker"]["size"] == 5 else 13}
         data.append({"type": "scatter", **point, **style, "marker": marker, **hover})
         of_k.append(entry["observe"])
-    return _with_menu(data, of_k, layout("seconds for a forecast", "MAE in the body, HU", xaxis={"type": "log"}))
+    return _with_menu(
+        data, of_k, layout("seconds for a forecast", "MAE in the body, HU", xaxis={"type": "log", "dtick": 1})
+    )
 
 
 def _with_menu(data: list[Figure], of_k: Sequence[int], around: Figure) -> Figure | None:

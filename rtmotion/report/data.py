@@ -81,7 +81,7 @@ def load_report_data(path: Path) -> ReportData:
     """
     file = path / FILE if path.is_dir() else path
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         facts = json.loads(arrays["facts"].tobytes())
         if facts.pop("schema") != SCHEMA:

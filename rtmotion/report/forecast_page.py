@@ -137,7 +137,7 @@ def _at_a_glance(facts: Mapping[str, Any], observed: int) -> list[tuple[str, str
     if tre is not None:
         shown.append(("TRE, mean, mm", f"{tre:.2f}"))
     if "displacement" in facts["ranges"]:
-        shown.append(("largest displacement (99 %), mm", f"{facts['ranges']['displacement']['p99']:.1f}"))
+        shown.append(("displacement, 99 %, mm", f"{facts['ranges']['displacement']['p99']:.1f}"))
     if facts["histogram"] and facts["histogram"]["median"]:
         shown.append(("uncertainty, median, mm", f"{facts['histogram']['median'][0]:.2f}"))
     if facts["seconds"]:
@@ -225,7 +225,7 @@ def _controls(facts: Mapping[str, Any], overlays: Mapping[str, Any]) -> str:
         '<select id="speed" aria-label="Speed"><option value="0.5">½×</option><option value="1" selected>1×</option>'
         '<option value="2">2×</option></select></div>'
         f'<div class="options"><span class="group"><span class="name">Window</span>{window}'
-        '<label>L <input type="number" id="level" value="-550" step="10"></label>'
+        '<label>L <input type="number" id="level" value="-450" step="10"></label>'
         '<label>W <input type="number" id="width" value="1500" step="50" min="10"></label></span>'
         f'<span class="group"><span class="name">Overlay</span>{overlay}</span>'
         '<span class="group"><label class="check"><input type="checkbox" id="arrows" disabled '
@@ -251,7 +251,7 @@ def _legends(facts: Mapping[str, Any]) -> str:
     return (
         '<div class="legends">'
         + "".join(
-            f'<div class="legend" {attributes} data-scale="{name}"><span class="what">{escape(text)}</span>'
+            f'<div class="colourbar" {attributes} data-scale="{name}"><span class="what">{escape(text)}</span>'
             '<span class="end"></span><canvas aria-hidden="true"></canvas><span class="end"></span></div>'
             for attributes, name, text in shown
         )

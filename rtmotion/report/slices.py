@@ -61,9 +61,8 @@ VIEWS = (
 
 def plane(view: View, upright: Array, index: int) -> Array:
     """A slice of an upright array (..., s, p, l) as it lies on the screen, (..., rows, columns)."""
-    lead = upright.ndim - 3
-    normal = lead + 2 - view.normal
-    slice_ = np.take(upright, index, axis=normal)
+    normal = upright.ndim - 1 - view.normal
+    slice_ = upright[(slice(None),) * normal + (index,)]
     # what is left is in the order s, p, l without the normal: rows before columns for all three views
     return np.asarray(slice_[..., ::-1, :] if view.down_sign < 0 else slice_)
 

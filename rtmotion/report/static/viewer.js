@@ -11,7 +11,7 @@ const last = facts.phases.filter((p) => p.observed).at(-1);
 const state = {
   phase: Math.max(0, facts.phases.findIndex((p) => !p.observed)),
   slice: Object.fromEntries(facts.views.map((v) => [v.name, v.start])),
-  level: -550, width: 1500, overlay: "none", arrows: false, cross: true, scale: 2,
+  level: -450, width: 1500, overlay: "none", arrows: false, cross: true, scale: 2,
   range: 200, versus: "prediction", playing: 0, speed: 1, active: "coronal",
 };
 
@@ -306,7 +306,7 @@ function play(on) {
   byId("play-shape").setAttribute("d", on ? "M3 1h4v14H3zM9 1h4v14H9z" : "M3 1l11 7-11 7z");
 }
 
-const PRESETS = { lung: [-550, 1500], soft: [40, 400], bone: [400, 1600] };
+const PRESETS = { lung: [-450, 1500], soft: [40, 400], bone: [400, 1600] };
 
 function setWindow(level, width) {
   state.level = level; state.width = Math.max(10, width);
@@ -333,7 +333,7 @@ function legends() {
     const legend = byId("legend-" + name);
     if (legend) legend.hidden = !on;
   }
-  document.querySelectorAll(".legend").forEach((legend) => {
+  document.querySelectorAll(".colourbar").forEach((legend) => {
     const name = legend.dataset.scale, canvas = legend.querySelector("canvas"), context = canvas.getContext("2d");
     canvas.width = 256; canvas.height = 1;
     const image = context.createImageData(256, 1);
