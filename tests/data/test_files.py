@@ -414,7 +414,13 @@ def phantom_folder(tmp_path: Path) -> Path:
         write_nifti(tmp_path / f"labels_{p:02d}.nii.gz", labels, GRID)
     write_landmarks(tmp_path / "landmarks.csv", [("v1", p, 1.0, 2.0, 3.0 + p) for p in (0, 25, 50, 75)])
     (tmp_path / "phantom.json").write_text(
-        json.dumps({"schema": "rtmotion.phantom/1", "labels": {"lung": 1, "tumour": 5}})
+        json.dumps(
+            {
+                "schema": "rtmotion.phantom/1",
+                "labels": {"lung": 1, "tumour": 5},
+                "phases": [{"label": f"T{p}", "fraction": p / 100 + 0.004} for p in (25, 50)],
+            }
+        )
     )
     return tmp_path
 
@@ -424,6 +430,7 @@ def test_a_phantom_has_masks_and_landmarks(tmp_path: Path) -> None:
     assert inspection is not None
     (found,) = inspection.sequences
     assert (found.format, found.name, len(found.phases)) == ("phantom", "phantom", 4)
+    assert [p.fraction for p in found.phases] == pytest.approx([0, 0.254, 0.504, 0.75])  # as the summary has them
     sequence = read_phantom(found)
     assert mark(sequence) == [0, 1, 2, 3]
     assert set(sequence.masks) == {"lung", "tumour"}

@@ -32,7 +32,9 @@ def inspect_phantom(root: Path) -> Inspection | None:
     if inspection is None:
         return None
     (found,) = inspection.sequences
-    phases = tuple(replace(p, confidence=1.0) for p in found.phases)
+    # a file name has two digits; the summary knows the eighth of a cycle
+    exact = {p["label"]: float(p["fraction"]) for p in _summary(root).get("phases", ())}
+    phases = tuple(replace(p, fraction=exact.get(p.label, p.fraction), confidence=1.0) for p in found.phases)
     return Inspection((replace(found, format="phantom", phases=phases, name=root.absolute().name),))
 
 

@@ -43,7 +43,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def together(folder: Path, last: str = "") -> Iterator[Path]:
-    """A temporary folder inside `folder`, whose files move there together when the block ends well.
+    """A temporary folder inside `folder`, whose content moves there together when the block ends well.
+
+    A folder in it moves as a whole, and replaces an empty folder only.
 
     Args:
         folder: Where the files belong; made where it is missing, and taken away again if nothing comes of it.
