@@ -1,5 +1,6 @@
 """The one door to data on disk: what is at a path, and its voxels, whatever the format."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,8 @@ def _paths(path: Path | Sequence[Path]) -> list[Path]:
     for p in paths:
         if not p.exists():
             raise ReadError(f"{p} does not exist: check the path")
+        if not os.access(p, os.R_OK | os.X_OK if p.is_dir() else os.R_OK):
+            raise ReadError(f"{p} cannot be opened (permission denied): check its permissions")
     return paths
 
 

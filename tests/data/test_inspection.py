@@ -116,6 +116,14 @@ def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
         read([])
 
 
+def test_a_path_that_may_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may open everything, so the refusal is played
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for call in (inspect, read):
+        with pytest.raises(ReadError, match=r"cannot be opened \(permission denied\)"):
+            call(tmp_path)
+
+
 def test_the_json_of_an_inspection(maker: Maker) -> None:
     maker.cycle("T={}%", [0, 50])
     maker.series("mip", hu_of(0), description="MIP")
