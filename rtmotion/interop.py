@@ -195,7 +195,9 @@ def grid_from_dicom(
         along = step @ normal
         if abs(along) < 0.9998 * distance:
             angle = np.degrees(np.arccos(np.clip(abs(along) / distance, -1, 1)))
-            raise GeometryError(f"the slices are stacked {angle:.1f}° off the normal of the image plane (tilted gantry)")
+            raise GeometryError(
+                f"the slices are stacked {angle:.1f}° off the normal of the image plane (tilted gantry)"
+            )
         normal = normal * np.sign(along)
     spacing_z = distance / (size[2] - 1) if size[2] > 1 else 1.0
     direction = np.stack([row, column, normal], axis=1)
