@@ -25,9 +25,9 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated patient of 8 mm voxels."""
+    """A generated patient of 6 mm voxels."""
     folder = tmp_path_factory.mktemp("generated") / "patient"
-    run("phantom", folder, "--seed", 11, "--size", 48, 40, 36, "--spacing", 8, "--device", "cpu", "-q")
+    run("phantom", folder, "--seed", 11, "--size", 56, 44, 40, "--spacing", 6, "--device", "cpu", "-q")
     return folder
 
 
