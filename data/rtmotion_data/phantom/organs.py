@@ -61,7 +61,7 @@ def place_mediastinum(
     )
     middle = b.posterior - b.half_depth
     central = float(breathing.dome(torch.tensor(0.12), torch.tensor(-0.3)))
-    heart = (24.0 * size + float(rng.uniform(-3, 8)), middle - 0.32 * b.half_depth, b.top - central + 39 * size)
+    heart = (24.0 * size + float(rng.uniform(-3, 8)), middle - 0.32 * b.half_depth, b.top - central + 45 * size)
     carina = (
         float(rng.uniform(-5, 5)),
         b.posterior - 0.82 * b.half_depth,

@@ -159,6 +159,10 @@ def _empty_canvas(
     high[0] += m.lateral
     high[1] += 1.2 * (m.chest + m.abdomen)
     high[2] = min(high[2] + 1.8 * m.diaphragm, max(high[2], breathing.build.top + margin))
+    # in front of and behind the skin is only air, which goes on from the canvas's border
+    build = breathing.build
+    low[1] = max(low[1], breathing.anterior - 45 - 1.5 * build.fat - 60 * build.breast)
+    high[1] = max(min(high[1], build.posterior + 65 + 1.5 * build.fat), low[1] + 8 * config.spacing[1])
     spacing = tuple(s / config.supersampling for s in config.spacing)
     lines = [
         torch.arange(int(np.ceil((b - a) / s)) + 1, dtype=torch.float32, device=device) * s + a
