@@ -70,7 +70,7 @@ def sample_at_index(image: Tensor, index: Tensor, mode: str = "linear", fill: fl
     Returns:
         Shape (*batch, c, Z, Y, X), of the image's type.
     """
-    batch = torch.broadcast_shapes(image.shape[:-4], index.shape[:-4])
+    batch = np.broadcast_shapes(image.shape[:-4], index.shape[:-4])
     image_5d = image.expand(*batch, *image.shape[-4:]).reshape(-1, *image.shape[-4:])
     last = torch.tensor([max(n - 1, 1) for n in image.shape[:-4:-1]], dtype=index.dtype, device=index.device)
     # [-1, 1] between the centres of the outermost voxels; an axis of one voxel has its only centre at -1
@@ -271,7 +271,7 @@ class DisplacementField:
     @property
     def magnitude(self) -> ScalarVolume:
         """The length of the displacement, mm."""
-        return torch.linalg.vector_norm(self.data, dim=0)
+        return self.data.norm(dim=0)
 
     def warp(self, moving: Tensor, moving_grid: Grid | None = None, *, mode: str = "linear") -> Tensor:
         """The moving image on the fixed grid; see `rtmotion.field.warp`."""

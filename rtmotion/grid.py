@@ -60,7 +60,7 @@ class Grid:
     @cached_property
     def index_to_world_matrix(self) -> npt.NDArray[np.float64]:
         """3×3, float64: index differences (x, y, z) to world differences, LPS mm."""
-        return self.direction_matrix * np.asarray(self.spacing)
+        return np.asarray(self.direction_matrix * np.asarray(self.spacing))
 
     @cached_property
     def world_to_index_matrix(self) -> npt.NDArray[np.float64]:
