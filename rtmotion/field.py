@@ -271,7 +271,7 @@ class DisplacementField:
     @property
     def magnitude(self) -> ScalarVolume:
         """The length of the displacement, mm."""
-        return self.data.norm(dim=0)
+        return self.data.square().sum(dim=0).sqrt()
 
     def warp(self, moving: Tensor, moving_grid: Grid | None = None, *, mode: str = "linear") -> Tensor:
         """The moving image on the fixed grid; see `rtmotion.field.warp`."""
