@@ -1,0 +1,58 @@
+import sys
+
+import pytest
+import torch
+
+from rtmotion.errors import UnknownNameError
+from rtmotion.field import gaussian_smooth, warp
+from rtmotion.grid import Grid
+from rtmotion.interop import field_to_sitk, volume_to_sitk
+from rtmotion.registration import RegistrationEngine
+from rtmotion.sequence import Volume
+from rtmotion_baselines.registration.engines import ENGINES, create_engine
+
+SHIFT_MM = (3.0, -2.0, 4.0)
+TOLERANCE_MM = 0.7
+"""A third of a voxel: a short run on noise-like blobs."""
+
+OPTIONS = {
+    "elastix": {"iterations": 150, "resolutions": 3, "samples": 2000, "grid_spacing": 16.0, "threads": 1},
+    "demons": {},
+}
+
+
+@pytest.mark.parametrize("name", ["elastix", "demons"])
+def test_a_shift_points_from_fixed_to_moving(name: str) -> None:
+    import SimpleITK as sitk  # noqa: N813
+
+    grid = Grid((32, 30, 24), (2.0, 2.0, 3.0), (-30.0, 12.0, 50.0), (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    noise = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    smooth = gaussian_smooth(noise, [6.0 / s for s in grid.spacing])
+    moving = -500 + 150 * smooth / smooth.std()
+    shift = torch.tensor(SHIFT_MM)
+    fixed = warp(moving, shift[:, None, None, None].expand(3, *grid.shape), grid)
+    found = create_engine(name, **OPTIONS[name]).register(Volume(fixed, grid), Volume(moving, grid))
+    middle = found.displacement.data[:, 8:-8, 10:-10, 10:-10].mean(dim=(1, 2, 3))
+    assert found.velocity is None
+    torch.testing.assert_close(middle, shift, rtol=0, atol=TOLERANCE_MM)
+    # and SimpleITK, given the field, resamples the moving volume into the fixed one
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field_to_sitk(found.displacement), sitk.sitkVectorFloat64))
+    image = volume_to_sitk(Volume(moving, grid))
+    warped = torch.from_numpy(sitk.GetArrayFromImage(sitk.Resample(image, image, transform)))
+    inside = (slice(8, -8), slice(10, -10), slice(10, -10))
+    assert (warped - fixed)[inside].abs().mean() < 0.3 * (moving - fixed)[inside].abs().mean()
+
+
+def test_engines_are_known_by_name() -> None:
+    for name in ENGINES:
+        engine = create_engine(name)
+        assert isinstance(engine, RegistrationEngine)
+        assert engine.name == name
+    with pytest.raises(UnknownNameError, match="demons, elastix, svf"):
+        create_engine("affine")
+    assert "rtmotion_baselines.registration.engines" in sys.modules
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="ncc, mi"):
+        create_engine("elastix", metric="ssd")
