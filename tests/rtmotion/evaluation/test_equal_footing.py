@@ -12,14 +12,14 @@ OBSERVE = 3
 
 
 def representatives() -> list[str]:
-    """Forecasters that have every installed engine, temporal model and other option between them at least once."""
+    """Every installed forecaster but the bounds; of those that share a registration engine the first one."""
     names: list[str] = []
-    seen: set[tuple[str, str, str]] = set()
+    engines: set[str] = set()
     for name, card in sorted(available_forecasters().items()):
-        parts = {(card.target, option, str(value)) for option, value in card.options.items()} or {(card.target, "", "")}
-        if card.kind != "bound" and not parts <= seen:
+        engine = card.options.get("engine")
+        if card.kind != "bound" and (engine is None or engine not in engines):
             names.append(name)
-            seen |= parts
+            engines |= set() if engine is None else {engine}
     return names
 
 
