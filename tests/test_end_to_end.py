@@ -80,16 +80,6 @@ def test_the_default_forecast_of_a_generated_patient_is_complete(forecast: Path)
     assert metric(written, "landmarks", "tre_mean")
 
 
-def test_the_default_forecast_beats_persistence_on_a_generated_patient(
-    patient: Path, forecast: Path, tmp_path: Path
-) -> None:
-    run("forecast", patient, "--observe", 5, "--method", "persistence", "--out", tmp_path / "copy", "-q")
-    copied = json.loads((tmp_path / "copy" / "forecast.json").read_text(encoding="utf-8"))
-    written = json.loads((forecast / "forecast.json").read_text(encoding="utf-8"))
-    errors = [np.mean(list(metric(w, "body", "mae").values())) for w in (written, copied)]
-    assert errors[0] < errors[1]
-
-
 def test_the_fields_lead_landmarks_of_a_predicted_phase_to_the_reference(patient: Path, forecast: Path) -> None:
     """TRE with code of its own: x + u(x) in world coordinates, at the landmarks of each predicted phase."""
     written = json.loads((forecast / "forecast.json").read_text(encoding="utf-8"))
