@@ -211,8 +211,8 @@ def test_a_real_chest_fits_better_after_registration(real_data: Path) -> None:
 def test_a_gpu_finds_the_same_field() -> None:
     moving = texture(GRID)
     fixed = warp(moving, exp(swirl(GRID), GRID), GRID)
-    pair = [Volume(fixed, GRID), Volume(moving, GRID)]
-    here = ENGINE.register(*pair).displacement.data
-    there = [ENGINE.register(*(v.to("cuda") for v in pair)).displacement.data for _ in range(2)]
+    target, source = Volume(fixed, GRID), Volume(moving, GRID)
+    here = ENGINE.register(target, source).displacement.data
+    there = [ENGINE.register(target.to("cuda"), source.to("cuda")).displacement.data for _ in range(2)]
     assert torch.equal(there[0], there[1])
     assert (there[0].cpu() - here).norm(dim=0).mean() < MEAN_ERROR_MM
