@@ -12,15 +12,16 @@ import argparse
 import csv
 import dataclasses
 import datetime
+import itertools
 import platform
 from pathlib import Path
 
 import numpy as np
-from rtmotion_data.traces import read_trace
 
-from rtmotion.cycle.mixture import Combination, combine
+from rtmotion.cycle.mixture import Combination
 from rtmotion.cycle.temporal import TEMPORAL_MODELS, CycleMixture, Situation, temporal_model
 from rtmotion.cycle.waveforms import Array, at_fractions, shipped_prior
+from rtmotion_data.traces import read_trace
 
 PHASES = np.arange(10) / 10
 OBSERVED = (3, 4, 5, 6, 7)
@@ -46,7 +47,7 @@ def joint_cycles(folder: Path) -> list[tuple[int, Array]]:
             channels = filtfilt(b, a, channels, axis=1)
         level = channels.sum(axis=0)
         peaks, _ = find_peaks(level, prominence=0.8 * level.std(), distance=15)
-        for first, last in zip(peaks, peaks[1:], strict=False):
+        for first, last in itertools.pairwise(peaks):
             at = np.linspace(first, last, 21)
             cycle = np.stack([np.interp(at, np.arange(len(time)), c) for c in channels])
             total = cycle.sum(axis=0)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from rtmotion_data.traces import cycles, read_trace
 
 BINS = 20

@@ -38,7 +38,7 @@ class Method:
     def create(self, **options: Any) -> "Forecaster":
         """Builds the forecaster; options that it does not have are left out (a persistence has no seed)."""
         module, _, attribute = self.target.partition(":")
-        factory: "Callable[..., Forecaster]" = getattr(import_module(module), attribute)
+        factory: Callable[..., Forecaster] = getattr(import_module(module), attribute)
         known = signature(factory).parameters
         return factory(**{k: v for k, v in {**options, **self.options}.items() if k in known})
 
@@ -78,7 +78,7 @@ PREDICTORS = [
     Method(
         name="motion-model",
         kind="predictor",
-        summary="SVF registration of the observed phases, cyclic Gaussian process and waveform posterior in one mixture",
+        summary="SVF registration of the observed phases, waveform posterior and cyclic process in one mixture",
         target="rtmotion.cycle.forecaster:MotionModelForecaster",
     ),
     Method(

@@ -13,6 +13,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+# before torch starts its threads: spinning ones take several times as long where the cores are shared
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import typer
 
 from rtmotion.errors import RtmotionError

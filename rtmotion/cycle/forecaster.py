@@ -47,6 +47,7 @@ class ObservedMotion:
         reference: Index of the reference among the observed phases.
         gram: Inner products of the velocities over the moving body, mm² a voxel, shape (k, k).
         inhale: How far inhaled each phase is: the mean displacement to the reference in z, mm, shape (k,).
+        seconds: Wall time of the registrations.
     """
 
     velocities: VectorStack
@@ -54,6 +55,7 @@ class ObservedMotion:
     reference: int
     gram: Array
     inhale: Array
+    seconds: float
 
 
 def observe_motion(
@@ -61,7 +63,8 @@ def observe_motion(
 ) -> ObservedMotion:
     """Registers every observed phase to one of them and measures the velocities' inner products."""
     done = None if progress is None else partial(progress, "registering observed phases")
-    fields = [_velocity(r) for r in register_sequence(engine, observed, reference, done)]
+    registrations = register_sequence(engine, observed, reference, done)
+    fields = [_velocity(r) for r in registrations]
     grid = fields[0].grid
     velocities = torch.stack([f.data for f in fields])
     mask = moving_body(observed, grid, velocities.device)
@@ -70,7 +73,7 @@ def observe_motion(
     gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
     # on inhale the anatomy goes down: a phase that must go up to reach the reference is inhaled further than that
     inhale = masked[:, 2].mean(dim=1).double().cpu().numpy()
-    return ObservedMotion(velocities, grid, reference, gram, inhale)
+    return ObservedMotion(velocities, grid, reference, gram, inhale, sum(r.seconds for r in registrations))
 
 
 def _velocity(registration: Registration) -> VelocityField:
@@ -124,7 +127,6 @@ class FieldForecaster:
         """
         if len(observed) < 2:
             raise PhaseError(f"{self.name} needs at least 2 observed phases, got {len(observed)}")
-        started = time.perf_counter()
         observed = observed.to(self.device)
         reference = {"first": 0, "middle": len(observed) // 2, "last": len(observed) - 1}[self.reference]
         motion = observe_motion(observed, self.engine, reference, self.progress)
@@ -154,7 +156,7 @@ class FieldForecaster:
             uncertainty=uncertainty,
             waveform=self._waveform(observed, motion, situation),
             seconds={
-                "registration": registered - started,
+                "registration": motion.seconds,
                 "temporal model": modelled - registered,
                 "appearance": rendered - modelled,
                 "uncertainty": time.perf_counter() - rendered,

@@ -2,6 +2,7 @@
 
 from rtmotion.registration.engine import Registration, RegistrationEngine
 from rtmotion.registration.joint import register_sequence
+from rtmotion.registration.memory import remembered_registrations
 from rtmotion.registration.svf import SvfRegistration
 
-__all__ = ["Registration", "RegistrationEngine", "SvfRegistration", "register_sequence"]
+__all__ = ["Registration", "RegistrationEngine", "SvfRegistration", "register_sequence", "remembered_registrations"]

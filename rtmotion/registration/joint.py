@@ -7,8 +7,9 @@ import torch
 from rtmotion.errors import PhaseError
 from rtmotion.field import DisplacementField, VelocityField
 from rtmotion.registration.engine import Registration, RegistrationEngine
+from rtmotion.registration.memory import recall
 from rtmotion.registration.svf import SvfRegistration
-from rtmotion.sequence import PhaseSequence
+from rtmotion.sequence import PhaseSequence, Volume, cyclic_distance
 
 
 def register_sequence(
@@ -21,7 +22,7 @@ def register_sequence(
 
     The fixed volume is each phase j in turn and the moving one the reference, so that the field of j maps points of
     phase j to points of the reference and `warp(reference volume)` gives the anatomy of phase j. The native engine
-    starts each phase from the velocity of its cyclic neighbour that lies nearer to the reference.
+    starts each phase from the velocity of the nearest phase in the cycle that is already registered.
 
     Args:
         engine: Any registration engine.
@@ -42,23 +43,30 @@ def register_sequence(
         control = engine.control_grid(grid)
         velocity = VelocityField(torch.zeros(3, *control.shape, device=zero.device), control)
         results = {reference: Registration(DisplacementField(zero, grid), velocity)}
-    for done, (phase, neighbour) in enumerate(_outwards(count, reference), start=1):
-        fixed = sequence.volumes[phase]
-        if isinstance(engine, SvfRegistration):
-            results[phase] = engine.register(fixed, moving, initial=results[neighbour].velocity)
-        else:
-            results[phase] = engine.register(fixed, moving)
+    for done, (phase, neighbour) in enumerate(_outwards(sequence.fractions.tolist(), reference), start=1):
+        results[phase] = _register_pair(engine, sequence.volumes[phase], moving, results[neighbour].velocity)
         if progress is not None:
             progress(done + 1, count)
     return tuple(results[i] for i in range(count))
 
 
-def _outwards(count: int, reference: int) -> list[tuple[int, int]]:
-    """The other phases from the reference outwards along the cycle, each with its neighbour on the way back."""
-    order: list[tuple[int, int]] = []
-    for distance in range(1, count // 2 + 1):
-        for side in (1, -1):
-            phase, neighbour = (reference + side * distance) % count, (reference + side * (distance - 1)) % count
-            if phase not in [p for p, _ in order]:
-                order.append((phase, neighbour))
-    return order
+def _register_pair(
+    engine: RegistrationEngine, fixed: Volume, moving: Volume, start: VelocityField | None
+) -> Registration:
+    if isinstance(engine, SvfRegistration):
+        svf, velocity = engine, start
+        data = None if velocity is None else velocity.data
+        return recall(svf, fixed, moving, data, lambda: svf.register(fixed, moving, initial=velocity))
+    return recall(engine, fixed, moving, None, lambda: engine.register(fixed, moving))
+
+
+def _outwards(fractions: list[float], reference: int) -> list[tuple[int, int]]:
+    """The other phases from the reference outwards along the cycle, each with its nearest phase that comes before."""
+    order = sorted(
+        range(len(fractions)), key=lambda i: (round(cyclic_distance(fractions[i], fractions[reference]), 6), i)
+    )
+    return [
+        (phase, min(order[:place], key=lambda i: (round(cyclic_distance(fractions[i], fractions[phase]), 6), i)))
+        for place, phase in enumerate(order)
+        if place > 0
+    ]
