@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtmotion.cycle.mixture import Combination
+from rtmotion.cycle.mixture import Combination, centred, first_mode
 from rtmotion.cycle.temporal import TEMPORAL_MODELS, CycleMixture, Situation, temporal_model
 from rtmotion.cycle.waveforms import Array, at_fractions, shipped_prior
 from rtmotion_data.traces import read_trace
@@ -86,10 +86,8 @@ def error(combination: Combination, gram: Array, k: int) -> float:
 
 def interval_covers(combination: Combination, s: Situation, gram: Array, k: int, seed: int) -> Array:
     """Whether the 80 % interval of the first mode's coefficient holds the truth, a target each."""
-    values, vectors = np.linalg.eigh(s.gram)
-    coefficient = vectors[:, -1] * np.sqrt(values[-1])
-    mode = vectors[:, -1] / np.sqrt(values[-1])
-    truth = gram[k:, :k] @ mode
+    coefficient, mode = first_mode(centred(s.gram))
+    truth = (gram[k:, :k] - s.gram.mean(axis=0)) @ (mode - mode.mean())
     drawn = combination.sample(coefficient, 1000, np.random.default_rng(seed))
     low, high = np.quantile(drawn, [0.1, 0.9], axis=0)
     return (truth >= low) & (truth <= high)

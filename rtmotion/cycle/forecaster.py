@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
-from rtmotion.cycle.mixture import Combination, MixtureConfig, first_mode
+from rtmotion.cycle.mixture import Combination, MixtureConfig, centred, first_mode
 from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel
 from rtmotion.cycle.waveforms import Array, trace_amplitudes
 from rtmotion.errors import PhaseError
@@ -21,9 +21,11 @@ from rtmotion.registration import Registration, RegistrationEngine, SvfRegistrat
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
 from rtmotion.types import MaskVolume, ScalarVolume, VectorStack, VectorVolume
 
-BODY_HU = -675.0
-DIFFERENCE_HU = 65.0
-"""Motion counts where the mean over the observed phases is above BODY_HU or they differ by more than this."""
+AIR_HU = -950.0
+LUNG_HU = -400.0
+NEAR_LUNG_MM = 10.0
+SMALLEST_LUNG = 0.02
+"""Lung between AIR_HU and LUNG_HU counts as found from this share of the volume on."""
 
 UNCERTAINTY_SMOOTHING_MM = 8.0
 """The variance is pooled over this distance: a voxel's own k values tell little of its scale."""
@@ -45,7 +47,7 @@ class ObservedMotion:
         velocities: Each observed phase to the reference, mm, LPS, shape (k, 3, z, y, x); zero for the reference.
         grid: Grid of the velocities.
         reference: Index of the reference among the observed phases.
-        gram: Inner products of the velocities over the moving body, mm² a voxel, shape (k, k).
+        gram: Inner products of the velocities in and around the lung, mm² a voxel, shape (k, k).
         inhale: How far inhaled each phase is: the mean displacement to the reference in z, mm, shape (k,).
         seconds: Wall time of the registrations.
     """
@@ -67,7 +69,7 @@ def observe_motion(
     fields = [_velocity(r) for r in registrations]
     grid = fields[0].grid
     velocities = torch.stack([f.data for f in fields])
-    mask = moving_body(observed, grid, velocities.device)
+    mask = breathing_region(observed, grid, velocities.device)
     masked = velocities[..., mask]  # (k, 3, n)
     flat = masked.reshape(len(fields), -1).double()
     gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
@@ -85,10 +87,17 @@ def _velocity(registration: Registration) -> VelocityField:
     return VelocityField(log(resample(field.data, field.grid, coarse), coarse), coarse)
 
 
-def moving_body(observed: PhaseSequence, grid: Grid, device: torch.device) -> MaskVolume:
-    """Where motion counts, on the velocities' grid: tissue, and whatever changes from phase to phase."""
-    coarse = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes])
-    return (coarse.mean(0) > BODY_HU) | (coarse.amax(0) - coarse.amin(0) > DIFFERENCE_HU)
+def breathing_region(observed: PhaseSequence, grid: Grid, device: torch.device) -> MaskVolume:
+    """Where motion is measured, on the velocities' grid: the lung and what lies within 10 mm of it.
+
+    Elsewhere the fields follow noise in even tissue. Without lung in the volume, everything but air counts.
+    """
+    mean = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes]).mean(0)
+    inside = mean > AIR_HU
+    lung = (inside & (mean < LUNG_HU)).float()[None, None]
+    reach = [2 * max(1, round(NEAR_LUNG_MM / s)) + 1 for s in reversed(grid.spacing)]
+    near = torch.nn.functional.max_pool3d(lung, reach, 1, [r // 2 for r in reach])[0, 0] > 0
+    return near & inside if float(lung.mean()) > SMALLEST_LUNG else inside
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,7 @@ class FieldForecaster:
 
     def _waveform(self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation) -> Waveform | None:
         """The first mode's coefficient over the whole cycle, scaled to 0–1 over the observed phases."""
-        coefficients, _ = first_mode(motion.gram)
+        coefficients, _ = first_mode(centred(motion.gram))
         span = float(np.ptp(coefficients))
         if span <= 0:
             return None
@@ -243,7 +252,7 @@ def _warnings(motion: ObservedMotion) -> tuple[str, ...]:
     largest = float(np.sqrt(np.diag(motion.gram).max()))
     if largest < 0.5:
         return (
-            f"the observed phases hardly differ ({largest:.2f} mm root mean square in the body): "
+            f"the observed phases hardly differ ({largest:.2f} mm root mean square around the lung): "
             "the motion to come cannot be told from them",
         )
     return ()

@@ -11,8 +11,8 @@ trust a waveform at all are posterior probabilities.
 What is left of the fields follows one Brownian bridge over the cycle, the same at every voxel.
 
 In both parts the expected future field is a linear combination of the observed fields, so all that the model needs of
-them is the k×k matrix of their inner products. Fields are velocities (log domain) from a common reference phase, so
-that the reference's own field is zero: the constant with its large variance absorbs that.
+them is the k×k matrix of their inner products. Fields are velocities (log domain) from a common reference phase, whose
+own noise is in all of them alike: their mean is taken off first, which makes of it the noise of one phase.
 """
 
 from dataclasses import dataclass, replace
@@ -50,8 +50,8 @@ class MixtureConfig:
     starts: int = 20
     start_concentration: float = 0.0
     start_spread: float = 0.08
-    waveform_share: float = 0.65
-    bridge_share: float = 0.1
+    waveform_share: float = 0.9
+    bridge_share: float = 0.03
     use_sign: bool = True
 
 
@@ -117,6 +117,12 @@ def first_mode(gram: Array) -> tuple[Array, Array]:
     values, vectors = np.linalg.eigh(gram)
     size = np.sqrt(max(float(values[-1]), 1e-30))
     return vectors[:, -1] * size, vectors[:, -1] / size
+
+
+def centred(gram: Array) -> Array:
+    """The inner products of fields whose mean has been taken off."""
+    centring = np.eye(len(gram)) - 1.0 / len(gram)
+    return np.asarray(centring @ gram @ centring)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +248,6 @@ def combine(
     *,
     inhale: Array | None = None,
     amplitude: Array | None = None,
-    rest: bool = True,
 ) -> Combination:
     """The mixture's forecast of the fields at the target phases.
 
@@ -255,26 +260,26 @@ def combine(
         inhale: How far inhaled each observed phase is, any increasing unit, shape (k,); tells the waveform's sign.
         amplitude: A recorded waveform at the observed and then the target phases, shape (k + m,): where it is given
             it takes the place of the prior waveforms and of the waveform-free processes.
-        rest: Whether what is left of the fields after the first mode is forecast too.
 
     Returns:
         Weights, probabilities and variances of every component.
     """
     config = config or MixtureConfig()
     times, k = np.concatenate([observed, targets]), len(observed)
-    coefficient, mode = first_mode(gram)
+    centring = np.eye(k) - 1.0 / k
+    coefficient, mode = first_mode(centred(gram))
     if amplitude is None:
         hypotheses = prior_hypotheses(prior, times, config)
     else:
         hypotheses = recorded_hypothesis(amplitude, times)
         config = replace(config, waveform_share=1.0, bridge_share=0.0, use_sign=False)
-    found = coefficient_posterior(coefficient, times, hypotheses, config, inhale)
+    level = None if inhale is None else inhale - inhale.mean()
+    found = coefficient_posterior(coefficient, times, hypotheses, config, level)
     weights = np.einsum("pmk,k,j->pmj", found.weights, coefficient, mode)
     within = np.einsum("p,pm,i,j->mij", found.probability, found.sd**2, mode, mode)
-    if rest:
-        left = np.eye(k) - np.outer(coefficient, mode)
-        bridge = bridge_kernel(times, times)[None] + CONSTANT_VARIANCE
-        rest_weights, spread, precision, _ = condition(bridge, k, config.rest_noise_variance)
-        weights = weights + rest_weights[0] @ left
-        within = within + spread[0][:, None, None] * (left.T @ precision[0] @ left) / k
-    return Combination(found.probability, weights, within, found.sd)
+    left = np.eye(k) - np.outer(coefficient, mode)
+    bridge = bridge_kernel(times, times)[None] + CONSTANT_VARIANCE
+    rest_weights, spread, precision, _ = condition(bridge, k, config.rest_noise_variance)
+    weights = (weights + rest_weights[0] @ left) @ centring + 1.0 / k
+    within = within + spread[0][:, None, None] * (left.T @ precision[0] @ left) / k
+    return Combination(found.probability, weights, centring @ within @ centring, found.sd)

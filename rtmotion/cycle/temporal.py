@@ -159,9 +159,17 @@ class WaveformPosterior:
     def combine(self, situation: Situation) -> Combination:
         """The mixture over waveforms alone, for the first mode alone."""
         s = situation
-        return combine(
-            s.gram, s.observed, s.targets, self.prior, self.config, inhale=s.inhale, amplitude=s.amplitude, rest=False
+        times = np.concatenate([s.observed, s.targets])
+        hypotheses = (
+            prior_hypotheses(self.prior, times, self.config)
+            if s.amplitude is None
+            else recorded_hypothesis(s.amplitude, times)
         )
+        coefficient, mode = first_mode(s.gram)
+        found = coefficient_posterior(coefficient, times, hypotheses, self.config, s.inhale)
+        weights = np.einsum("pmk,k,j->pmj", found.weights, coefficient, mode)
+        within = np.einsum("p,pm,i,j->mij", found.probability, found.sd**2, mode, mode)
+        return Combination(found.probability, weights, within, found.sd)
 
 
 @dataclass(frozen=True)

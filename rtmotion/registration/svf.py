@@ -53,8 +53,8 @@ class SvfRegistration:
     hu_weight: float = 0.6
     local_weight: float = 1.0
     radius: int = 2
-    noise: float = 30.0
-    diffusion: float = 0.05
+    noise: float = 60.0
+    diffusion: float = 0.3
     smoothing: int = 1
     control_ratio: float = 2.0
     seed: int = 0

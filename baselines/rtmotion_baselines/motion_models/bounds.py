@@ -23,7 +23,7 @@ from rtmotion.cycle.forecaster import (
     observe_motion,
     render_targets,
 )
-from rtmotion.cycle.mixture import first_mode
+from rtmotion.cycle.mixture import centred, first_mode
 from rtmotion.cycle.waveforms import Array
 from rtmotion.errors import PhaseError
 from rtmotion.forecasting import Forecast, Forecaster
@@ -100,7 +100,7 @@ class WaveformOracle:
 
 def first_mode_trace(motion: ObservedMotion, cycle: PhaseSequence) -> BreathingTrace:
     """The first mode's coefficient over a whole cycle as a trace, one sample a phase, one second a cycle."""
-    coefficient, _ = first_mode(motion.gram)
+    coefficient, _ = first_mode(centred(motion.gram))
     return BreathingTrace(cycle.fractions, coefficient, cycle.fractions)
 
 
