@@ -1,5 +1,7 @@
 """Every installed forecaster is held to the rule that only a bound may know the answer."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,14 +13,15 @@ from tests.rtmotion.evaluation.tiny import GRID, breathing
 OBSERVE = 3
 
 
-def representatives() -> list[str]:
+def representatives() -> list[Any]:
     """Every installed forecaster but the bounds; of those that share a registration engine the first one."""
-    names: list[str] = []
+    names: list[Any] = []
     engines: set[str] = set()
     for name, card in sorted(available_forecasters().items()):
         engine = card.options.get("engine")
         if card.kind != "bound" and (engine is None or engine not in engines):
-            names.append(name)
+            # elastix takes a minute on any volume
+            names.append(pytest.param(name, marks=pytest.mark.slow) if engine == "elastix" else name)
             engines |= set() if engine is None else {engine}
     return names
 
