@@ -52,9 +52,8 @@ def run_phantom(request: PhantomRequest, terminal: Terminal) -> dict[str, Any]:
     if request.out.is_dir() and any(request.out.iterdir()):
         raise WriteError(f"{request.out} is not empty: a phantom takes a new or an empty folder")
 
-    from rtmotion_data.writers.phantom import write_phantom
-
     from rtmotion_data.phantom import PhantomConfig, make_phantom
+    from rtmotion_data.writers.phantom import write_phantom
 
     started = time.perf_counter()
     config = PhantomConfig(size=request.size, spacing=spacing, phases=request.phases)

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,9 +23,10 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", ["elastix", "demons"])
-def test_a_shift_points_from_fixed_to_moving(name: str) -> None:
+def test_a_shift_points_from_fixed_to_moving(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import SimpleITK as sitk  # noqa: N813
 
+    monkeypatch.chdir(tmp_path)
     grid = Grid((32, 30, 24), (2.0, 2.0, 3.0), (-30.0, 12.0, 50.0), (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
     noise = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
     smooth = gaussian_smooth(noise, [6.0 / s for s in grid.spacing])
@@ -34,6 +36,7 @@ def test_a_shift_points_from_fixed_to_moving(name: str) -> None:
     found = create_engine(name, **OPTIONS[name]).register(Volume(fixed, grid), Volume(moving, grid))
     middle = found.displacement.data[:, 8:-8, 10:-10, 10:-10].mean(dim=(1, 2, 3))
     assert found.velocity is None
+    assert not list(tmp_path.iterdir())  # no engine leaves files in the working directory
     torch.testing.assert_close(middle, shift, rtol=0, atol=TOLERANCE_MM)
     # and SimpleITK, given the field, resamples the moving volume into the fixed one
     transform = sitk.DisplacementFieldTransform(sitk.Cast(field_to_sitk(found.displacement), sitk.sitkVectorFloat64))

@@ -1,5 +1,6 @@
 """elastix: multi-resolution B-spline registration, set up for the lung."""
 
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -75,8 +76,12 @@ class ElastixBSpline:
             options["number_of_threads"] = self.threads
         image = self._image(moving)
         _, transform = itk.elastix_registration_method(self._image(fixed), image, **options)
-        field_image = itk.transformix_deformation_field(image, transform, log_to_console=False)
-        displacement = field_from_itk(field_image)
+        # transformix leaves the field as a file too, in the working directory unless told otherwise
+        with tempfile.TemporaryDirectory() as scratch:
+            field_image = itk.transformix_deformation_field(
+                image, transform, log_to_console=False, output_directory=scratch
+            )
+            displacement = field_from_itk(field_image)
         seconds = time.perf_counter() - start
         details = {"folding_percent": 100 * float(folds(displacement.data, displacement.grid).float().mean())}
         return Registration(displacement, None, seconds, details)
