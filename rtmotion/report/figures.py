@@ -59,6 +59,10 @@ def forecast_figures(facts: Mapping[str, Any]) -> dict[str, Figure]:
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
+FIRST_REGIONS = ("body", "lung", "tumour")
+PLOTTED_REGIONS = 3
+
+
 def error_figure(
     rows: Sequence[Row],
     references: Mapping[str, Sequence[Row]],
@@ -67,8 +71,13 @@ def error_figure(
     title: str,
     labels: Sequence[str],
 ) -> Figure | None:
-    """A metric per predicted phase: one colour a region, the method solid, other methods dashed."""
-    regions = list(dict.fromkeys(r["region"] for r in rows if r["metric"] == metric and r["phase"] in labels))
+    """A metric per predicted phase: one colour a region, the method solid, other methods dashed.
+
+    Body, lung and tumour come first, and no more than `PLOTTED_REGIONS` are drawn: the table has them all.
+    """
+    found = dict.fromkeys(r["region"] for r in rows if r["metric"] == metric and r["phase"] in labels)
+    regions = sorted(found, key=lambda r: FIRST_REGIONS.index(r) if r in FIRST_REGIONS else len(FIRST_REGIONS))
+    regions = regions[:PLOTTED_REGIONS]
     data = []
     for region, colour in zip(regions, _cycled(REGION_COLOURS, len(regions)), strict=True):
         for name, of_method in {method: rows, **references}.items():

@@ -146,3 +146,13 @@ def test_a_large_case_stays_under_the_limit(tmp_path: Path) -> None:
     assert page.stat().st_size < LARGEST_PAGE
     assert save_report_data(tmp_path, data).stat().st_size < LARGEST_PAGE
     assert len(data.facts["views"][0]["slices"]) >= 12
+
+
+def test_the_plot_of_errors_is_not_crowded_by_structures() -> None:
+    from rtmotion.report.figures import error_figure
+
+    names = ["airways", "liver", "lung", "spleen", "body", "tumour"]
+    rows = [{"phase": "T50", "region": r, "metric": "mae", "value": 30.0, "unit": "HU"} for r in names]
+    figure = error_figure(rows, {}, "video", "mae", "MAE, HU", ["T50"])
+    assert figure is not None
+    assert [d["name"] for d in figure["data"]] == ["body · video", "lung · video", "tumour · video"]
