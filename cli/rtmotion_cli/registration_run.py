@@ -70,7 +70,7 @@ def run_registration(request: RegistrationRequest, terminal: Terminal) -> dict[s
         rows = [measure(case.sequence, index, reference, r) for index, r in enumerate(registrations)]
     summary = {
         "schema": SCHEMA,
-        "input": case.found.to_json(),
+        "input": case.found.to_json(folders=False),
         "method": request.method,
         "reference": case.sequence.labels[reference],
         "device": request.device,

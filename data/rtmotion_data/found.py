@@ -49,8 +49,13 @@ class FoundSequence:
     warnings: tuple[str, ...] = ()
     name: str = "case"
 
-    def to_json(self) -> dict[str, Any]:
-        """The entry of `sequences` in `inspect --json` and of `input` in forecast.json."""
+    def to_json(self, *, folders: bool = True) -> dict[str, Any]:
+        """The entry of `sequences` in `inspect --json` and of `input` in forecast.json.
+
+        Args:
+            folders: Whether files are named with their folders. What is written to disk goes without: a folder may
+                be named after a patient.
+        """
         return {
             "name": self.name,
             "format": self.format,
@@ -61,7 +66,7 @@ class FoundSequence:
                     "fraction": p.fraction,
                     "evidence": p.evidence,
                     "confidence": p.confidence,
-                    "files": [str(f) for f in p.files],
+                    "files": [str(f) if folders else f.name for f in p.files],
                 }
                 for p in self.phases
             ],

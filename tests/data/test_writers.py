@@ -409,3 +409,13 @@ def test_an_interrupted_run_leaves_the_former_one(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, forecast(method="other"))
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+
+
+def test_what_is_written_names_no_folder() -> None:
+    from rtmotion_data.found import FoundPhase, FoundSequence
+
+    file = Path("/clinic/DOE_JOHN/phase_00.nii.gz")
+    grid = Grid((4, 4, 4))
+    found = FoundSequence("nifti", grid, (FoundPhase("T00", 0.0, "file name", 1.0, (file,)),))
+    assert found.to_json()["phases"][0]["files"] == [str(file)]
+    assert found.to_json(folders=False)["phases"][0]["files"] == ["phase_00.nii.gz"]

@@ -72,7 +72,7 @@ def write_forecast(
             outputs.append(entry)
         summary = {
             "schema": SCHEMA,
-            "input": found.to_json(),
+            "input": found.to_json(folders=False),
             "method": forecast.method,
             "observe": len(observed),
             "observed": observed.labels,
