@@ -170,6 +170,11 @@ def recorded_hypothesis(amplitude: Array, times: Array) -> Hypotheses:
     return Hypotheses(wave[None], rate[None], np.zeros(1))
 
 
+def hypotheses_for(prior: WaveformPrior, times: Array, config: MixtureConfig, amplitude: Array | None) -> Hypotheses:
+    """The recorded waveform where there is one, else every prior cycle at every start."""
+    return prior_hypotheses(prior, times, config) if amplitude is None else recorded_hypothesis(amplitude, times)
+
+
 def _start_log_prior(starts: Array, config: MixtureConfig) -> Array:
     """The log prior of where the first phase lies in the waveform, 0 being end-inhale."""
     distance = np.abs((starts + 0.5) % 1.0 - 0.5)
@@ -268,10 +273,8 @@ def combine(
     times, k = np.concatenate([observed, targets]), len(observed)
     centring = np.eye(k) - 1.0 / k
     coefficient, mode = first_mode(centred(gram))
-    if amplitude is None:
-        hypotheses = prior_hypotheses(prior, times, config)
-    else:
-        hypotheses = recorded_hypothesis(amplitude, times)
+    hypotheses = hypotheses_for(prior, times, config, amplitude)
+    if amplitude is not None:
         config = replace(config, waveform_share=1.0, bridge_share=0.0, use_sign=False)
     level = None if inhale is None else inhale - inhale.mean()
     found = coefficient_posterior(coefficient, times, hypotheses, config, level)

@@ -18,8 +18,7 @@ from rtmotion.cycle.mixture import (
     coefficient_posterior,
     combine,
     first_mode,
-    prior_hypotheses,
-    recorded_hypothesis,
+    hypotheses_for,
 )
 from rtmotion.cycle.waveforms import Array, WaveformPrior, shipped_prior
 from rtmotion.errors import UnknownNameError
@@ -160,11 +159,7 @@ class WaveformPosterior:
         """The mixture over waveforms alone, for the first mode alone."""
         s = situation
         times = np.concatenate([s.observed, s.targets])
-        hypotheses = (
-            prior_hypotheses(self.prior, times, self.config)
-            if s.amplitude is None
-            else recorded_hypothesis(s.amplitude, times)
-        )
+        hypotheses = hypotheses_for(self.prior, times, self.config, s.amplitude)
         coefficient, mode = first_mode(s.gram)
         found = coefficient_posterior(coefficient, times, hypotheses, self.config, s.inhale)
         weights = np.einsum("pmk,k,j->pmj", found.weights, coefficient, mode)
@@ -194,11 +189,7 @@ class AmplitudeRate:
         """The regression of every waveform, weighted by the waveform's posterior probability."""
         s = situation
         times = np.concatenate([s.observed, s.targets])
-        hypotheses = (
-            prior_hypotheses(self.prior, times, self.config)
-            if s.amplitude is None
-            else recorded_hypothesis(s.amplitude, times)
-        )
+        hypotheses = hypotheses_for(self.prior, times, self.config, s.amplitude)
         coefficient, _ = first_mode(s.gram)
         found = coefficient_posterior(coefficient, times, hypotheses, self.config, None)
         wave, rate = hypotheses.wave[found.kept], hypotheses.rate[found.kept]
