@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from rtmotion.cycle.appearance import AppearanceConfig
-from rtmotion.cycle.forecaster import MotionModelForecaster, combined, observe_motion, render_targets
+from rtmotion.cycle.forecaster import MotionModelForecaster, combined, render_targets
+from rtmotion.cycle.observed import observe_motion
 from rtmotion.cycle.temporal import Situation, temporal_model
 from rtmotion.evaluation.regions import moving_body_mask
 from rtmotion.field import resample

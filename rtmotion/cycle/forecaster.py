@@ -1,9 +1,8 @@
 """Forecasters that register the observed phases and extrapolate their fields; `motion-model` is the best of them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,93 +10,22 @@ from torch import Tensor
 
 from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
 from rtmotion.cycle.mixture import Combination, MixtureConfig, centred, first_mode
+from rtmotion.cycle.observed import ObservedMotion, Progress, observe_motion
 from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel
 from rtmotion.cycle.waveforms import Array, trace_amplitudes
 from rtmotion.errors import PhaseError
-from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, log, resample
+from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, resample
 from rtmotion.forecasting import Forecast, Waveform
 from rtmotion.grid import Grid
-from rtmotion.registration import Registration, RegistrationEngine, SvfRegistration, register_sequence
+from rtmotion.registration import RegistrationEngine, SvfRegistration
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
-from rtmotion.types import MaskVolume, ScalarVolume, VectorStack, VectorVolume
-
-AIR_HU = -950.0
-LUNG_HU = -400.0
-NEAR_LUNG_MM = 10.0
-SMALLEST_LUNG = 0.02
-"""Lung between AIR_HU and LUNG_HU counts as found from this share of the volume on."""
+from rtmotion.types import ScalarVolume, VectorStack, VectorVolume
 
 UNCERTAINTY_SMOOTHING_MM = 8.0
 """The variance is pooled over this distance: a voxel's own k values tell little of its scale."""
 
-LOG_SPACING_MM = 4.0
-"""Grid on which the logarithm of an engine's displacement is taken."""
-
 START_CONCENTRATION = {"unknown": 0.0, "known": 1.0}
 """Prior probability that the first phase is end-inhale."""
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class ObservedMotion:
-    """The motion of the observed phases.
-
-    Attributes:
-        velocities: Each observed phase to the reference, mm, LPS, shape (k, 3, z, y, x); zero for the reference.
-        grid: Grid of the velocities.
-        reference: Index of the reference among the observed phases.
-        gram: Inner products of the velocities in and around the lung, mm² a voxel, shape (k, k).
-        inhale: How far inhaled each phase is: the mean displacement to the reference in z, mm, shape (k,).
-        seconds: Wall time of the registrations.
-    """
-
-    velocities: VectorStack
-    grid: Grid
-    reference: int
-    gram: Array
-    inhale: Array
-    seconds: float
-
-
-def observe_motion(
-    observed: PhaseSequence, engine: RegistrationEngine, reference: int, progress: Progress | None = None
-) -> ObservedMotion:
-    """Registers every observed phase to one of them and measures the velocities' inner products."""
-    done = None if progress is None else partial(progress, "registering observed phases")
-    registrations = register_sequence(engine, observed, reference, done)
-    fields = [_velocity(r) for r in registrations]
-    grid = fields[0].grid
-    velocities = torch.stack([f.data for f in fields])
-    mask = breathing_region(observed, grid, velocities.device)
-    masked = velocities[..., mask]  # (k, 3, n)
-    flat = masked.reshape(len(fields), -1).double()
-    gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
-    # on inhale the anatomy goes down: a phase that must go up to reach the reference is inhaled further than that
-    inhale = masked[:, 2].mean(dim=1).double().cpu().numpy()
-    return ObservedMotion(velocities, grid, reference, gram, inhale, sum(r.seconds for r in registrations))
-
-
-def _velocity(registration: Registration) -> VelocityField:
-    """The velocity of a registration; for an engine that has none, the logarithm of its displacement."""
-    if registration.velocity is not None:
-        return registration.velocity
-    field = registration.displacement
-    coarse = field.grid.with_spacing(LOG_SPACING_MM, minimum=4)
-    return VelocityField(log(resample(field.data, field.grid, coarse), coarse), coarse)
-
-
-def breathing_region(observed: PhaseSequence, grid: Grid, device: torch.device) -> MaskVolume:
-    """Where motion is measured, on the velocities' grid: the lung and what lies within 10 mm of it.
-
-    Elsewhere the fields follow noise in even tissue. Without lung in the volume, everything but air counts.
-    """
-    mean = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes]).mean(0)
-    inside = mean > AIR_HU
-    lung = (inside & (mean < LUNG_HU)).float()[None, None]
-    reach = [2 * max(1, round(NEAR_LUNG_MM / s)) + 1 for s in reversed(grid.spacing)]
-    near = torch.nn.functional.max_pool3d(lung, reach, 1, [r // 2 for r in reach])[0, 0] > 0
-    return near & inside if float(lung.mean()) > SMALLEST_LUNG else inside
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ Its zero output is the motion-model forecast, which is therefore what it returns
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rtmotion.cycle.forecaster import FieldForecaster, MotionModelForecaster, Progress
+from rtmotion.cycle.forecaster import FieldForecaster, MotionModelForecaster
+from rtmotion.cycle.observed import Progress
 from rtmotion.forecasting import Forecast
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence
 

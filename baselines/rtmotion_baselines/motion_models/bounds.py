@@ -15,15 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtmotion.cycle.appearance import AppearanceConfig
-from rtmotion.cycle.forecaster import (
-    MotionModelForecaster,
-    ObservedMotion,
-    Progress,
-    combined,
-    observe_motion,
-    render_targets,
-)
+from rtmotion.cycle.forecaster import MotionModelForecaster, combined, render_targets
 from rtmotion.cycle.mixture import centred, first_mode
+from rtmotion.cycle.observed import ObservedMotion, Progress, observe_motion
 from rtmotion.cycle.waveforms import Array
 from rtmotion.errors import PhaseError
 from rtmotion.forecasting import Forecast, Forecaster

@@ -1,6 +1,7 @@
 """A DVF baseline: any registration engine, any temporal model, the reference phase warped."""
 
-from rtmotion.cycle.forecaster import FieldForecaster, Progress
+from rtmotion.cycle.forecaster import FieldForecaster
+from rtmotion.cycle.observed import Progress
 from rtmotion.cycle.temporal import temporal_model
 from rtmotion_baselines.registration.engines import create_engine
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rtmotion.cycle.forecaster import MotionModelForecaster, observe_motion
+from rtmotion.cycle.forecaster import MotionModelForecaster
+from rtmotion.cycle.observed import observe_motion
 from rtmotion.errors import PhaseError
 from rtmotion.field import VelocityField
 from rtmotion.forecasting import Forecast, Forecaster
