@@ -5,7 +5,8 @@
 Each cycle of a session gives a "field" of one channel a marker; ten phases of it, from a random start, with noise, are
 what a 4D CT would show. The prior waveforms come from the other sessions. Two results: the root mean square error of
 the future phases over the root mean square motion, for every temporal model and k; and how often the 80 % interval of
-the first mode holds the truth. The constants of `MixtureConfig` were chosen here.
+the first mode holds the truth. The shares, noises and
+remainder of `MixtureConfig` were chosen here.
 """
 
 import argparse

@@ -28,8 +28,8 @@ from rtmotion.cycle.waveforms import Array, WaveformPrior, at_fractions
 class MixtureConfig:
     """The model's constants; variances are in units of the variance of the motion over the cycle.
 
-    They were chosen on nine-channel cycles of real external markers with random starts and noise
-    (`benchmarks/temporal_models.py`), not on 4D CT.
+    Shares, noises and remainder were chosen on cycles of real external markers at three sites, with random starts and
+    noise (`benchmarks/temporal_models.py`); the uniform start with a look at 4D CT.
 
     Attributes:
         remainder_variance: Of the smooth cyclic remainder of the first mode beside a waveform.

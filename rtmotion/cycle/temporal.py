@@ -13,7 +13,9 @@ import numpy as np
 
 from rtmotion.cycle.gaussian_process import CONSTANT_VARIANCE, condition, cyclic_kernel
 from rtmotion.cycle.mixture import (
+    CoefficientPosterior,
     Combination,
+    Hypotheses,
     MixtureConfig,
     coefficient_posterior,
     combine,
@@ -141,6 +143,14 @@ UNIFORM_START = MixtureConfig(
 KNOWN_START = replace(UNIFORM_START, start_concentration=1.0, start_spread=0.01)
 
 
+def _posterior(s: Situation, prior: WaveformPrior, config: MixtureConfig) -> tuple[Hypotheses, CoefficientPosterior]:
+    """The waveforms that may lie behind the first mode of the observed fields, and their posterior."""
+    times = np.concatenate([s.observed, s.targets])
+    hypotheses = hypotheses_for(prior, times, config, s.amplitude)
+    coefficient, _ = first_mode(s.gram)
+    return hypotheses, coefficient_posterior(coefficient, times, hypotheses, config, s.inhale)
+
+
 @dataclass(frozen=True)
 class WaveformPosterior:
     """One spatial mode whose coefficient follows the posterior over real waveforms, both signs.
@@ -157,11 +167,8 @@ class WaveformPosterior:
 
     def combine(self, situation: Situation) -> Combination:
         """The mixture over waveforms alone, for the first mode alone."""
-        s = situation
-        times = np.concatenate([s.observed, s.targets])
-        hypotheses = hypotheses_for(self.prior, times, self.config, s.amplitude)
-        coefficient, mode = first_mode(s.gram)
-        found = coefficient_posterior(coefficient, times, hypotheses, self.config, s.inhale)
+        coefficient, mode = first_mode(situation.gram)
+        _, found = _posterior(situation, self.prior, self.config)
         weights = np.einsum("pmk,k,j->pmj", found.weights, coefficient, mode)
         within = np.einsum("p,pm,i,j->mij", found.probability, found.sd**2, mode, mode)
         return Combination(found.probability, weights, within, found.sd)
@@ -187,18 +194,14 @@ class AmplitudeRate:
 
     def combine(self, situation: Situation) -> Combination:
         """The regression of every waveform, weighted by the waveform's posterior probability."""
-        s = situation
-        times = np.concatenate([s.observed, s.targets])
-        hypotheses = hypotheses_for(self.prior, times, self.config, s.amplitude)
-        coefficient, _ = first_mode(s.gram)
-        found = coefficient_posterior(coefficient, times, hypotheses, self.config, None)
+        hypotheses, found = _posterior(situation, self.prior, self.config)
         wave, rate = hypotheses.wave[found.kept], hypotheses.rate[found.kept]
         covariance = (
             wave[:, :, None] * wave[:, None, :]
             + self.rate_variance * rate[:, :, None] * rate[:, None, :]
             + CONSTANT_VARIANCE
         )
-        k = len(s.observed)
+        k = len(situation.observed)
         weights, spread, precision, _ = condition(covariance, k, self.ridge)
         within = np.asarray(np.einsum("p,pm,pij->mij", found.probability, spread, precision) / k)
         return Combination(found.probability, weights, within, found.sd)
