@@ -85,7 +85,7 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
             device=request.device,
             seed=request.seed,
             keep_volumes=request.keep_volumes,
-            save_forecast=saver if request.keep_volumes else None,
+            save_forecast=saver,
             progress=lambda done, total, what: step(what, done, total),
         )
     with terminal.progress("building the report"):
@@ -164,6 +164,8 @@ class SaveForecast:
         keep_volumes: bool,
     ) -> None:
         """See `rtmotion.evaluation.cohort.ForecastWriter`; the folder is `<case>/<k>/<method>`."""
+        if not keep_volumes:
+            return
         from rtmotion_data.writers.forecast import write_forecast
 
         case = self.found[folder.parent.parent.name]

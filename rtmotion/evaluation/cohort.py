@@ -46,7 +46,11 @@ class Case:
 
 
 class ForecastWriter(Protocol):
-    """Writes a forecast's own files into the folder of its case, k and method; must be picklable."""
+    """Writes a forecast's own files into the folder of its case, k and method; must be picklable.
+
+    It is called for every forecast that was scored: the page by which the comparison's page opens it is written
+    always, volumes and fields where they are wanted.
+    """
 
     def __call__(
         self,
