@@ -12,6 +12,7 @@ from rtmotion_cli.commands.methods import methods
 from rtmotion_cli.commands.phantom import phantom
 from rtmotion_cli.commands.register import register as register_phases
 from rtmotion_cli.commands.report import report
+from rtmotion_cli.commands.train import train
 
 EXAMPLES = {
     "inspect": "rtmotion inspect /data/patient_07",
@@ -21,6 +22,7 @@ EXAMPLES = {
     "methods": "rtmotion methods",
     "register": "rtmotion register /data/patient_07 --reference T50 --out fields_07",
     "report": "rtmotion report forecast_07",
+    "train": "rtmotion train voxelmorph --out training --seed 0",
     "demo": "rtmotion demo",
 }
 """What the help of each command ends with."""
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
         "methods": methods,
         "register": register_phases,
         "report": report,
+        "train": train,
         "demo": demo,
     }
     for name, command in commands.items():

@@ -1,0 +1,36 @@
+"""`rtmotion train`: the recipes of the shipped weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtmotion_cli.options import Device, Json, Quiet, Seed, Verbose, resolve_device
+from rtmotion_cli.terminal import Terminal, write_json, write_line
+from rtmotion_cli.training_run import NETWORKS, TrainingRequest, run_training
+
+
+def train(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help=f"Which one: {', '.join(NETWORKS)}.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to write; a training that was stopped there goes on.")
+    ] = Path("training"),
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps; by default the recipe's.")] = None,
+    json: Json = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Trains a network on synthetic patients, as the shipped weights were: no patient data is needed.
+
+    Writes the weights (safetensors), log.csv and checkpoint.pt. Several processes: torchrun -m rtmotion_cli train ...
+    """
+    request = TrainingRequest(network, out, steps, resolve_device(device), seed)
+    summary = run_training(request, Terminal(quiet, verbose))
+    if json:
+        write_json(summary)
+    else:
+        write_line(f"weights: {summary['weights']}")

@@ -1,0 +1,43 @@
+"""What the training loop asks of a network's recipe."""
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Patient = TypeVar("Patient", contravariant=True)
+Kept = TypeVar("Kept")
+Example = TypeVar("Example")
+
+
+class Recipe(Protocol[Patient, Kept, Example]):
+    """How a network is built, what it is shown, and what it is told.
+
+    A patient is made (slow), kept in a pool for a while, and shown in many random examples (fast).
+    """
+
+    @property
+    def name(self) -> str:
+        """The network's name: that of its weights file."""
+        ...
+
+    def build(self) -> nn.Module:
+        """The untrained network; draws from torch's global generator, which the loop has seeded."""
+        ...
+
+    def keep(self, patient: Patient) -> Kept:
+        """What the pool holds of a patient."""
+        ...
+
+    def example(self, kept: Kept, random: torch.Generator) -> Example:
+        """A random example of a patient."""
+        ...
+
+    def loss(self, network: nn.Module, example: Example) -> Mapping[str, Tensor]:
+        """Scalars: `loss`, which is minimised, and whatever else is to be logged."""
+        ...
+
+    def validate(self, network: nn.Module, patient: Patient) -> Mapping[str, float]:
+        """Scores of the averaged network on a patient that is not trained on."""
+        ...
