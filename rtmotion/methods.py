@@ -4,15 +4,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from inspect import signature
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
-from rtmotion.errors import UnknownNameError
+from rtmotion.errors import MissingExtraError, UnknownNameError
 
 if TYPE_CHECKING:
     from rtmotion.forecasting import Forecaster
 
 ENTRY_POINT_GROUP = "rtmotion.forecasters"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """An optional package that a method stands on.
+
+    Attributes:
+        module: What is imported, a top-level module.
+        install: What `pip install` takes.
+    """
+
+    module: str
+    install: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package is there; it is looked for, not imported."""
+        return self.module in modules or find_spec(self.module) is not None
+
+    @property
+    def pip_line(self) -> str:
+        """The command that installs it."""
+        return f"pip install '{self.install}'"
+
+    def check(self, name: str) -> None:
+        """Refuses the method of that name where its package is missing.
+
+        Raises:
+            MissingExtraError: If the package is not installed; the message gives the pip line.
+        """
+        if not self.installed:
+            raise MissingExtraError(f"{name} needs the package {self.module}, which is not installed: {self.pip_line}")
 
 
 @dataclass(frozen=True)
@@ -25,7 +59,9 @@ class Method:
         summary: One line: what it does.
         target: `module:callable`; the callable takes keyword options and returns a Forecaster.
         options: Options that this card fixes.
-        weights: Weights file inside the package that it needs, relative to its package, or None.
+        weights: Weights file that it needs, relative to the package that ships it; `$NAME` where the user names the
+            file by that environment variable; None for none.
+        requires: The optional package that it needs, or None.
     """
 
     name: str
@@ -34,6 +70,12 @@ class Method:
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    requires: Requirement | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether the packages that it needs are there."""
+        return self.requires is None or self.requires.installed
 
     def create(self, **options: Any) -> "Forecaster":
         """Builds the forecaster; options that it does not have are left out (a persistence has no seed)."""
@@ -60,12 +102,28 @@ def find_method(name: str) -> Method:
     """The card of that name.
 
     Raises:
-        UnknownNameError: If no such forecaster is installed; the message lists those that are.
+        UnknownNameError: If there is no such forecaster; the message lists those that are installed.
+        MissingExtraError: If it needs an optional package that is not installed; the message gives the pip line.
     """
     methods = available_forecasters()
     if name not in methods:
-        raise UnknownNameError("method", name, list(methods))
-    return methods[name]
+        raise UnknownNameError("method", name, in_short([n for n, m in methods.items() if m.installed]))
+    method = methods[name]
+    if method.requires is not None:
+        method.requires.check(name)
+    return method
+
+
+def in_short(names: list[str]) -> list[str]:
+    """The names, with all pairs of the kind `engine+temporal` in one entry.
+
+    >>> in_short(["video", "svf+linear", "svf+closure", "demons+linear"])
+    ['video', '{demons|svf}+{closure|linear}']
+    """
+    pairs = [name.split("+", 1) for name in names if "+" in name]
+    first, second = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
+    together = [f"{{{'|'.join(first)}}}+{{{'|'.join(second)}}}"] if pairs else []
+    return [*(name for name in names if "+" not in name), *together]
 
 
 PREDICTORS = [

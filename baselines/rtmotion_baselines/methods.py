@@ -1,6 +1,7 @@
 """The cards of the baselines; imports nothing heavy."""
 
 from rtmotion.methods import Method
+from rtmotion_baselines.registration.engines import ENGINES
 
 
 def _trivial(name: str, summary: str, kind: str = "trivial") -> Method:
@@ -21,6 +22,7 @@ TEMPORAL = {
     "linear": "the last two fields extrapolated, clipped",
     "closure": "the last field scaled linearly back to the first phase",
     "harmonic": "harmonic least squares",
+    "pca-ar": "principal components, autoregression of their coefficients",
     "cyclic-gp": "the cyclic Gaussian process over the fields",
     "posterior-known-start": "one mode, waveform posterior, the first phase end-inhale",
     "posterior": "one mode, waveform posterior, start and sign unknown",
@@ -28,20 +30,20 @@ TEMPORAL = {
 }
 """The temporal models that make DVF baselines."""
 
-ENGINES = {"svf": "native SVF registration", "elastix": "elastix B-spline", "demons": "Demons"}
-"""The registration engines that make DVF baselines."""
-
 DVF = [
     Method(
-        f"{engine}+{temporal}",
+        f"{engine.name}+{temporal}",
         "dvf",
-        f"{registers}; {goes_on}",
+        f"{engine.summary}; {goes_on}",
         "rtmotion_baselines.motion_models.dvf:create",
-        {"engine": engine, "temporal": temporal},
+        {"engine": engine.name, "temporal": temporal},
+        weights=engine.weights,
+        requires=engine.requires,
     )
-    for engine, registers in ENGINES.items()
+    for engine in ENGINES.values()
     for temporal, goes_on in TEMPORAL.items()
 ]
+"""Every registration engine with every temporal model."""
 
 
 def _bound(name: str, summary: str) -> Method:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rtmotion.errors import UnknownNameError
-from rtmotion.methods import Method, available_forecasters, find_method
+from rtmotion import methods
+from rtmotion.errors import MissingExtraError, UnknownNameError
+from rtmotion.methods import Method, Requirement, available_forecasters, find_method
 
 KINDS = {"predictor", "trivial", "dvf", "generative", "bound"}
 
@@ -26,6 +27,18 @@ def test_cards_are_complete() -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown method 'magic'; known: .*persistence.*video"):
         find_method("magic")
+
+
+def test_a_method_whose_package_is_missing_is_listed_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    requirement = Requirement("no_such_module", "rtmotion[magic]")
+    card = Method("magic+linear", "dvf", "magic", "fractions:Fraction", requires=requirement)
+    monkeypatch.setattr(methods, "available_forecasters", lambda: {"magic+linear": card})
+    assert not card.installed
+    with pytest.raises(MissingExtraError, match=r"magic\+linear needs .*: pip install 'rtmotion\[magic\]'$"):
+        find_method("magic+linear")
+    # and it is not among the known ones
+    with pytest.raises(UnknownNameError, match="known: none"):
+        find_method("svf+linear")
 
 
 def test_create_passes_only_options_that_the_method_has() -> None:

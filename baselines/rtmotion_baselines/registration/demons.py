@@ -1,7 +1,7 @@
 """Demons: symmetric-forces registration by SimpleITK, coarse to fine."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rtmotion.errors import GeometryError
@@ -31,11 +31,15 @@ class Demons:
     iterations: tuple[int, ...] = (60, 40, 20)
     smoothing: float = 4.0
     window: tuple[float, float] = (-1000.0, 100.0)
-    name: str = field(default="demons", init=False)
 
     def __post_init__(self) -> None:
         if not (0 < len(self.shrink) == len(self.iterations)):
             raise ValueError("shrink and iterations must have one entry for each level")
+
+    @property
+    def name(self) -> str:
+        """`demons` or `demons-diffeomorphic`."""
+        return "demons-diffeomorphic" if self.diffeomorphic else "demons"
 
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`; see `rtmotion.registration.RegistrationEngine`.

@@ -1,15 +1,19 @@
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from rtmotion.errors import UnknownNameError
+from rtmotion.errors import MissingExtraError, UnknownNameError
 from rtmotion.field import gaussian_smooth, warp
 from rtmotion.grid import Grid
 from rtmotion.interop import field_to_sitk, volume_to_sitk
+from rtmotion.methods import Requirement
 from rtmotion.registration import RegistrationEngine
 from rtmotion.sequence import Volume
+from rtmotion_baselines.methods import DVF, TEMPORAL
 from rtmotion_baselines.registration.engines import ENGINES, create_engine
 
 SHIFT_MM = (3.0, -2.0, 4.0)
@@ -47,13 +51,40 @@ def test_a_shift_points_from_fixed_to_moving(name: str, tmp_path: Path, monkeypa
 
 
 def test_engines_are_known_by_name() -> None:
-    for name in ENGINES:
-        engine = create_engine(name)
-        assert isinstance(engine, RegistrationEngine)
-        assert engine.name == name
-    with pytest.raises(UnknownNameError, match="demons, elastix, svf"):
+    for name, card in ENGINES.items():
+        assert card.name == name
+        assert "\n" not in card.summary
+        if card.installed:
+            engine = create_engine(name)
+            assert isinstance(engine, RegistrationEngine)
+            assert engine.name == name
+    with pytest.raises(UnknownNameError, match=r"unknown registration engine 'affine'; known: demons.*elastix, .*svf"):
         create_engine("affine")
-    assert "rtmotion_baselines.registration.engines" in sys.modules
+
+
+def test_a_missing_package_is_refused_with_the_line_that_installs_it() -> None:
+    card = replace(ENGINES["svf"], name="magic", requires=Requirement("no_such_module", "rtmotion[magic]"))
+    assert not card.installed
+    with pytest.raises(MissingExtraError, match=r"^magic needs .*no_such_module.*: pip install 'rtmotion\[magic\]'$"):
+        card.create()
+
+
+def test_every_engine_makes_a_method_with_every_temporal_model() -> None:
+    cards = {card.name: card for card in DVF}
+    assert set(cards) == {f"{engine}+{temporal}" for engine in ENGINES for temporal in TEMPORAL}
+    for card in DVF:
+        engine = ENGINES[card.options["engine"]]
+        assert (card.requires, card.weights) == (engine.requires, engine.weights)
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from rtmotion_baselines.methods import BASELINES; "
+        "assert [card.installed for card in BASELINES]; "
+        "sys.exit(str({'torch', 'numpy', 'itk', 'SimpleITK', 'monai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "set()"
 
 
 def test_an_unknown_metric_is_refused() -> None:
