@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rtmotion.cycle.autoregression import autoregressive_weights
 from rtmotion.cycle.gaussian_process import CONSTANT_VARIANCE, condition, cyclic_kernel
 from rtmotion.cycle.mixture import (
     CoefficientPosterior,
@@ -25,8 +26,11 @@ from rtmotion.cycle.mixture import (
 from rtmotion.cycle.waveforms import Array, WaveformPrior, shipped_prior
 from rtmotion.errors import UnknownNameError
 
-LINEAR_CLIP = 1.0
-"""Linear extrapolation goes at most this far beyond the last field, in units of the observed range."""
+CLIP = 1.0
+"""An extrapolation goes at most this far beyond the last field, in units of the observed range."""
+
+SECOND_HARMONIC_FROM = 8
+"""Observed phases from which least squares can tell a second harmonic from noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +92,32 @@ def persistence_weights(s: Situation) -> Array:
     return weights
 
 
+def clipped(weights: Array, gram: Array) -> Array:
+    """Weights whose fields lie at most `CLIP` observed ranges from the last observed field; farther ones are cut.
+
+    The range is the largest distance between two observed fields, in the norm of the inner products.
+
+    Args:
+        weights: Shape (m, k).
+        gram: Inner products of the observed fields, shape (k, k).
+    """
+    norms = np.diag(gram)
+    farthest = CLIP * np.sqrt(max(float((norms[:, None] + norms[None, :] - 2 * gram).max()), 0.0))
+    off = weights.copy()
+    off[:, -1] -= 1.0
+    length = np.sqrt(np.maximum(np.einsum("mi,ij,mj->m", off, gram, off), 1e-30))
+    off *= np.minimum(1.0, farthest / length)[:, None]
+    off[:, -1] += 1.0
+    return off
+
+
 def linear_weights(s: Situation) -> Array:
-    """The last two fields extrapolated, clipped to `LINEAR_CLIP` observed ranges beyond the last."""
+    """The last two fields extrapolated, clipped."""
     weights = persistence_weights(s)
     step = ahead(s.targets, s.observed[-1]) / float(ahead(s.observed[-1], s.observed[-2]))
-    norms = np.diag(s.gram)
-    squared = norms[:, None] + norms[None, :] - 2 * s.gram
-    last_step = np.sqrt(max(float(squared[-1, -2]), 1e-30))
-    farthest = LINEAR_CLIP * np.sqrt(max(float(squared.max()), 0.0)) / last_step
-    step = np.minimum(step, farthest)
     weights[:, -1] += step
     weights[:, -2] -= step
-    return weights
+    return clipped(weights, s.gram)
 
 
 def closure_weights(s: Situation) -> Array:
@@ -120,8 +138,11 @@ def cyclic_gp_weights(s: Situation) -> Array:
 
 
 def harmonic_weights(s: Situation) -> Array:
-    """Constant and first harmonic (and the second from five phases on) by least squares."""
-    harmonics = 1 if len(s.observed) < 5 else 2
+    """Constant and first harmonic (and the second from eight phases on) by least squares, clipped.
+
+    Two harmonics on five phases are an interpolation, which swings by many times the motion between them.
+    """
+    harmonics = 1 if len(s.observed) < SECOND_HARMONIC_FROM else 2
 
     def basis(t: Array) -> Array:
         columns = [np.ones_like(t)]
@@ -129,7 +150,12 @@ def harmonic_weights(s: Situation) -> Array:
             columns += [np.cos(2 * np.pi * h * t), np.sin(2 * np.pi * h * t)]
         return np.asarray(np.stack(columns, axis=1))
 
-    return np.asarray(basis(s.targets) @ np.linalg.pinv(basis(s.observed)))
+    return clipped(np.asarray(basis(s.targets) @ np.linalg.pinv(basis(s.observed))), s.gram)
+
+
+def pca_ar_weights(s: Situation) -> Array:
+    """The principal components of the fields continued by an autoregression, clipped."""
+    return clipped(autoregressive_weights(s.gram, s.observed, s.targets), s.gram)
 
 
 UNIFORM_START = MixtureConfig(
@@ -232,6 +258,7 @@ TEMPORAL_MODELS: dict[str, Callable[[], TemporalModel]] = {
     "linear": lambda: PointModel("linear", linear_weights),
     "closure": lambda: PointModel("closure", closure_weights),
     "harmonic": lambda: PointModel("harmonic", harmonic_weights),
+    "pca-ar": lambda: PointModel("pca-ar", pca_ar_weights),
     "cyclic-gp": lambda: PointModel("cyclic-gp", cyclic_gp_weights),
     "posterior-known-start": lambda: WaveformPosterior("posterior-known-start", KNOWN_START),
     "posterior": lambda: WaveformPosterior("posterior"),
