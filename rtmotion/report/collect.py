@@ -1,8 +1,7 @@
 """Gathers what the report of one forecast shows."""
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from rtmotion.errors import GeometryError
 from rtmotion.evaluation.regions import body_mask
 from rtmotion.forecasting import Forecast
-from rtmotion.report.data import ReportData
+from rtmotion.report.data import ReportData, plain, plain_rows
 from rtmotion.report.diaphragm import diaphragm_motion
 from rtmotion.report.orientation import Orientation, orientation_of
 from rtmotion.report.overlays import encode_body, encode_displacements, encode_uncertainty, histogram
@@ -22,6 +21,7 @@ from rtmotion.report.slices import (
     body_box,
     describe_views,
     encode_views,
+    liveliest,
 )
 from rtmotion.sequence import PhaseSequence, Volume
 
@@ -58,18 +58,14 @@ def collect_forecast(
     Raises:
         GeometryError: If the forecast does not lie on the grid of the observed phases.
     """
-    if not forecast.grid.is_close(observed.grid):
-        raise GeometryError(
-            f"the report shows prediction and input on one grid; the forecast lies on {forecast.grid.size}, "
-            f"the observed phases on {observed.grid.size}"
-        )
-    rows = [_plain(asdict(r) if is_dataclass(r) and not isinstance(r, type) else dict(r)) for r in metrics]
+    check_grid(forecast, observed)
+    rows = plain_rows(metrics)
     orientation = orientation_of(observed.grid)
     shown = observed.volume(forecast.reference.label) if forecast.reference else observed.volumes[-1]
     body = body_mask(shown)
     upright_body = orientation.upright(body.numpy())
     box = body_box(upright_body, orientation)
-    phases, tiles, volumes = _tiles(forecast, observed, truth, orientation, box)
+    phases, tiles, volumes = gather_tiles(forecast, observed, truth, orientation, box)
     slices, sprites, quality = encode_views(volumes, budget)
     upright_body = upright_body[box]
     overlays: dict[str, Array] = {"body": encode_body(upright_body, orientation, box)}
@@ -82,6 +78,7 @@ def collect_forecast(
         overlays["uncertainty"], ranges["uncertainty"] = encode_uncertainty(
             forecast.uncertainty, orientation, box, upright_body
         )
+    start = liveliest(_changes(volumes) * upright_body, slices)
     facts = {
         "method": forecast.method,
         "reference": forecast.reference.label if forecast.reference else None,
@@ -93,7 +90,7 @@ def collect_forecast(
         "jpegQuality": quality,
         "tilt": orientation.tilt_degrees,
         "grid": {"size": observed.grid.size, "spacing": observed.grid.spacing},
-        "views": describe_views(slices, volumes[0], box, orientation, observed.grid, _changes(volumes) * upright_body),
+        "views": describe_views(slices, volumes[0], box, orientation, observed.grid, start),
         "ranges": ranges,
         "metrics": rows,
         "references": _references(observed, truth, rows, info),
@@ -105,10 +102,23 @@ def collect_forecast(
         "details": dict(forecast.details),
         "info": {k: v for k, v in info.items() if k not in ("references", "warnings")},
     }
-    return ReportData(_plain(facts), {name: tuple(images) for name, images in sprites.items()}, overlays)
+    return ReportData(plain(facts), {name: tuple(images) for name, images in sprites.items()}, overlays)
 
 
-def _tiles(
+def check_grid(forecast: Forecast, observed: PhaseSequence) -> None:
+    """Refuses a forecast that lies on another grid than what it was made from.
+
+    Raises:
+        GeometryError: If it does.
+    """
+    if not forecast.grid.is_close(observed.grid):
+        raise GeometryError(
+            f"the report shows prediction and input on one grid; the forecast lies on {forecast.grid.size}, "
+            f"the observed phases on {observed.grid.size}"
+        )
+
+
+def gather_tiles(
     forecast: Forecast,
     observed: PhaseSequence,
     truth: PhaseSequence | None,
@@ -155,10 +165,7 @@ def _references(
     """Rows of other methods for the error plot; persistence always, where there is a truth to hold it against."""
     from rtmotion.evaluation.protocol import evaluate
 
-    found = {
-        str(name): [_plain(asdict(r) if is_dataclass(r) and not isinstance(r, type) else dict(r)) for r in of_method]
-        for name, of_method in info.get("references", {}).items()
-    }
+    found = {str(name): plain_rows(of_method) for name, of_method in info.get("references", {}).items()}
     if truth is not None and rows and PERSISTENCE not in found:
         known = {str(r["phase"]) for r in rows}
         kept = truth.select([i for i, label in enumerate(truth.labels) if label in known])
@@ -172,20 +179,3 @@ def _waveform(forecast: Forecast) -> dict[str, Any] | None:
         return None
     w = forecast.waveform
     return {"fraction": w.fraction, "mean": w.mean, "low": w.low, "high": w.high, "observed": w.observed}
-
-
-def _plain(value: Any) -> Any:
-    """The value with nothing but what JSON knows; numbers that are not finite become None, the unknown text."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (bool, str, int)) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
-    return str(value)

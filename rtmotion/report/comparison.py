@@ -117,7 +117,7 @@ def render_comparison_report(summary: Mapping[str, Any], rows: Sequence[Entry], 
             "</div>",
         ]
     )
-    return page("Comparison – rtmotion", header, body, figures, "", "comparison.js")
+    return page("Comparison – rtmotion", header, body, figures, "", ("comparison.js",))
 
 
 def _at_a_glance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

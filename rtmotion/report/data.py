@@ -1,11 +1,12 @@
 """What a report is made of: small, and stored without the volumes, so that the page can be built again."""
 
 import json
+import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,28 @@ def load_report_data(path: Path) -> ReportData:
             "run rtmotion forecast again"
         ) from error
     return ReportData(facts, sprites, overlays)
+
+
+def plain(value: Any) -> Any:
+    """The value with nothing but what JSON knows; numbers that are not finite become None, the unknown text."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (bool, str, int)) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v) for v in value]
+    return str(value)
+
+
+def plain_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Metric rows (dataclasses or mappings) as mappings with nothing but what JSON knows."""
+    return [plain(asdict(r) if is_dataclass(r) and not isinstance(r, type) else dict(r)) for r in rows]
 
 
 def page_path(path: Path) -> Path:

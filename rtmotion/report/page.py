@@ -16,7 +16,7 @@ from rtmotion.report.figures import Figure
 RESEARCH_ONLY = "Research use only – not a medical device"
 
 
-def page(title: str, header: str, body: str, figures: Mapping[str, Figure], data: str, script: str) -> str:
+def page(title: str, header: str, body: str, figures: Mapping[str, Figure], data: str, scripts: Sequence[str]) -> str:
     """The HTML of a page.
 
     Args:
@@ -25,8 +25,9 @@ def page(title: str, header: str, body: str, figures: Mapping[str, Figure], data
         body: HTML of the page's content, its texts escaped.
         figures: Plots by name; they go where an element has that name in `data-figure`.
         data: HTML of the script elements that hold the page's data.
-        script: Name of the script in `static/` that runs the page.
+        scripts: Names of the scripts in `static/` that run the page, in their order.
     """
+    running = "".join(f"<script>{static(name)}</script>\n" for name in ("common.js", *scripts))
     plots = f'<script type="text/plain" id="plotly">{plotly_library()}</script>' if figures else ""
     return f"""<!doctype html>
 <html lang="en">
@@ -48,9 +49,7 @@ a network.</footer>
 {data}
 {json_script("figures", figures)}
 {plots}
-<script>{static("common.js")}</script>
-<script>{static(script)}</script>
-</body>
+{running}</body>
 </html>
 """
 
@@ -113,6 +112,34 @@ def tiles(values: Sequence[tuple[str, str]]) -> str:
     """Figures at a glance: value and what it is."""
     shown = "".join(f'<div class="tile"><b>{escape(v)}</b><span>{escape(n)}</span></div>' for n, v in values)
     return f'<div class="tiles">{shown}</div>'
+
+
+def cell(value: float | None, classes: str = "", text: str | None = None) -> str:
+    """A cell of a sortable table.
+
+    Args:
+        value: What it is sorted by; None comes last, whichever way the table is sorted.
+        classes: CSS classes.
+        text: What is shown; None shows the number.
+    """
+    sort = "" if value is None else repr(float(value))
+    shown = number(value) if text is None else text
+    names = f' class="{escape(classes, quote=True)}"' if classes else ""
+    return f'<td{names} data-value="{sort}">{escape(shown)}</td>'
+
+
+def table(head: str, lines: Sequence[str], classes: str = "") -> str:
+    """A table that is sorted by a click on its header.
+
+    Args:
+        head: HTML of the header's cells.
+        lines: HTML of the rows.
+        classes: Of the box that scrolls: `long` keeps it low.
+    """
+    return (
+        f'<div class="scroll {classes}"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def number(value: float | None) -> str:

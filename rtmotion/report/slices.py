@@ -1,7 +1,7 @@
 """The slices that a report shows: chosen, turned upright, brought to 8 bits, and packed into JPEG sprites."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def chosen_slices(count: int, wanted: int) -> list[int]:
     return [int((i + 0.5) * count / n) for i in range(n)]
 
 
-def pack(view: View, volumes: Sequence[Array], index: int, quality: int) -> bytes:
+def pack(view: View, volumes: Sequence[Array], index: int, quality: int, largest: int = LARGEST_SIDE) -> bytes:
     """One slice of all volumes as a JPEG sprite: tiles in rows of `SPRITE_COLUMNS`.
 
     Args:
@@ -98,10 +98,11 @@ def pack(view: View, volumes: Sequence[Array], index: int, quality: int) -> byte
         volumes: Upright arrays (s, p, l), HU.
         index: Which slice.
         quality: Of the JPEG.
+        largest: Pixels of the longer side of a tile.
     """
     from PIL import Image
 
-    width, height = tile_size(view, volumes[0])
+    width, height = tile_size(view, volumes[0], largest)
     cell_w, cell_h = cell_size(width, height)
     rows = -(-len(volumes) // SPRITE_COLUMNS)
     sprite = np.zeros((rows * cell_h, min(len(volumes), SPRITE_COLUMNS) * cell_w), dtype=np.uint8)
@@ -119,10 +120,10 @@ def pack(view: View, volumes: Sequence[Array], index: int, quality: int) -> byte
     return buffer.getvalue()
 
 
-def tile_size(view: View, upright: Array) -> tuple[int, int]:
+def tile_size(view: View, upright: Array, largest: int = LARGEST_SIDE) -> tuple[int, int]:
     """Width and height of a tile in pixels."""
     width, height = upright.shape[2 - view.across], upright.shape[2 - view.down]
-    factor = max(1.0, max(width, height) / LARGEST_SIDE)
+    factor = max(1.0, max(width, height) / largest)
     return max(1, round(width / factor)), max(1, round(height / factor))
 
 
@@ -164,13 +165,28 @@ def _estimate(volumes: Sequence[Array], slices: dict[str, list[int]], quality: i
     return total
 
 
+def liveliest(moving: Array, slices: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Which of the chosen slices of each view changes most.
+
+    Args:
+        moving: How much each voxel changes over the cycle, upright (s, p, l), any unit.
+        slices: Indices of the chosen slices of each view.
+    """
+    found = {}
+    for view in VIEWS:
+        profile = moving.sum(axis=tuple(a for a in range(3) if a != 2 - view.normal))
+        found[view.name] = int(np.argmax([profile[i] for i in slices[view.name]]))
+    return found
+
+
 def describe_views(
     slices: dict[str, list[int]],
     upright: Array,
     box: tuple[slice, slice, slice],
     orientation: Orientation,
     grid: Grid,
-    moving: Array,
+    start: Mapping[str, int],
+    largest: int = LARGEST_SIDE,
 ) -> list[dict[str, Any]]:
     """What the page must know of each view.
 
@@ -180,20 +196,18 @@ def describe_views(
         box: Where it was cropped from.
         orientation: Of the grid.
         grid: Of the volumes.
-        moving: How much each voxel changes over the cycle, upright and cropped, any unit; the first slice shown is
-            the one that changes most.
+        start: Which of the chosen slices of each view is shown first.
+        largest: Pixels of the longer side of a tile.
     """
     described = []
     for view in VIEWS:
-        width, height = tile_size(view, upright)
+        width, height = tile_size(view, upright, largest)
         spacing = orientation.spacing
         centre = [(box[2 - w].start + box[2 - w].stop - 1) / 2 for w in range(3)]
         at = np.tile(np.asarray(centre, dtype=np.float64), (len(slices[view.name]), 1))
         at[:, view.normal] = np.asarray(slices[view.name]) + box[2 - view.normal].start
         index = orientation.to_grid(at)
         world = index @ grid.index_to_world_matrix.T + np.asarray(grid.origin)
-        profile = moving.sum(axis=tuple(a for a in range(3) if a != 2 - view.normal))
-        start = int(np.argmax([profile[i] for i in slices[view.name]]))
         described.append(
             {
                 "name": view.name,
@@ -212,7 +226,7 @@ def describe_views(
                 "slices": slices[view.name],
                 "count": upright.shape[2 - view.normal],
                 "position": [round(float(p), 1) for p in world[:, view.normal]],
-                "start": start,
+                "start": start[view.name],
             }
         )
     return described

@@ -6,6 +6,7 @@ const sprites = readJson("sprites");
 const packed = readJson("overlays");
 const overlays = {};
 const N = facts.phases.length;
+const HU = huOfLevels(facts.tone);
 const last = facts.phases.filter((p) => p.observed).at(-1);
 
 const state = {
@@ -15,30 +16,6 @@ const state = {
   range: 200, versus: "prediction", playing: 0, speed: 1, active: "coronal",
 };
 
-/* ---- colours ---- */
-const VIRIDIS = ["440154", "482878", "3e4a89", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
-const EMBER = ["1b0c41", "4a0c6b", "781c6d", "a52c60", "cf4446", "ed6925", "fb9b06", "f7d13d", "fcffa4"];
-const DIVERGING = ["7fd3ff", "2a8cf0", "1550a8", "0b2450", "0a0a0c", "521508", "a83214", "f0652a", "ffd37f"];
-
-function colourTable(stops) {
-  const rgb = stops.map((s) => [0, 2, 4].map((i) => parseInt(s.slice(i, i + 2), 16)));
-  const table = new Uint8Array(256 * 3);
-  for (let i = 0; i < 256; i++) {
-    const at = (i / 255) * (rgb.length - 1), a = Math.floor(at), b = Math.min(a + 1, rgb.length - 1);
-    for (let c = 0; c < 3; c++) table[3 * i + c] = rgb[a][c] + (at - a) * (rgb[b][c] - rgb[a][c]);
-  }
-  return table;
-}
-const TABLES = { displacement: colourTable(VIRIDIS), uncertainty: colourTable(EMBER), difference: colourTable(DIVERGING) };
-
-/* 8-bit levels back to HU, along the tone curve */
-const HU = Float32Array.from({ length: 256 }, (_, i) => {
-  const { hu, level } = facts.tone;
-  let n = 1;
-  while (n < level.length - 1 && i > level[n]) n++;
-  return hu[n - 1] + ((i - level[n - 1]) / (level[n] - level[n - 1])) * (hu[n] - hu[n - 1]);
-});
-
 /* ---- images ---- */
 const decoded = new Map();
 const KEEP = 40;
@@ -46,18 +23,7 @@ const KEEP = 40;
 async function spriteOf(view, n) {
   const key = view.name + n;
   if (!decoded.has(key)) {
-    const image = new Image();
-    image.src = "data:image/jpeg;base64," + sprites[view.name][n];
-    decoded.set(key, image.decode().then(() => {
-      const canvas = document.createElement("canvas");
-      canvas.width = image.width; canvas.height = image.height;
-      const context = canvas.getContext("2d", { willReadFrequently: true });
-      context.drawImage(image, 0, 0);
-      const rgba = context.getImageData(0, 0, image.width, image.height).data;
-      const grey = new Uint8Array(rgba.length / 4);
-      for (let i = 0; i < grey.length; i++) grey[i] = rgba[4 * i];
-      return { grey, stride: image.width };
-    }));
+    decoded.set(key, levelsOf(sprites[view.name][n]));
     if (decoded.size > KEEP) decoded.delete(decoded.keys().next().value);
   }
   return decoded.get(key);
@@ -69,42 +35,8 @@ function tile(sprite, view, index) {
   return (x, y) => sprite.grey[(top + y) * sprite.stride + left + x];
 }
 
-const scratch = document.createElement("canvas");
-
-function paint(context, width, height, w, h, fill) {
-  scratch.width = w; scratch.height = h;
-  const c = scratch.getContext("2d"), image = c.createImageData(w, h);
-  fill(image.data);
-  c.putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(scratch, 0, 0, width, height);
-}
-
-function greyTable() {
-  const low = state.level - state.width / 2;
-  return Uint8ClampedArray.from(HU, (v) => (255 * (v - low)) / state.width);
-}
-
 function paintCt(context, width, height, view, at) {
-  const table = greyTable();
-  paint(context, width, height, view.width, view.height, (data) => {
-    for (let y = 0, i = 0; y < view.height; y++) for (let x = 0; x < view.width; x++, i += 4) {
-      data[i] = data[i + 1] = data[i + 2] = table[at(x, y)];
-      data[i + 3] = 255;
-    }
-  });
-}
-
-function paintDifference(context, width, height, view, first, second) {
-  const table = TABLES.difference;
-  paint(context, width, height, view.width, view.height, (data) => {
-    for (let y = 0, i = 0; y < view.height; y++) for (let x = 0; x < view.width; x++, i += 4) {
-      const d = HU[first(x, y)] - HU[second(x, y)];
-      const n = 3 * Math.max(0, Math.min(255, Math.round(127.5 + (127.5 * d) / state.range)));
-      data[i] = table[n]; data[i + 1] = table[n + 1]; data[i + 2] = table[n + 2]; data[i + 3] = 255;
-    }
-  });
+  paintGrey(context, width, height, view, at, greyTable(HU, state.level, state.width));
 }
 
 /* ---- overlays: volumes [channel][s][p][l] ---- */
@@ -251,7 +183,7 @@ async function draw() {
     if (column === "difference") {
       const first = state.versus === "prediction" ? phase.prediction : last.truth;
       if (predicted && phase.truth !== null) {
-        paintDifference(context, width, height, view, tile(sprite, view, first), tile(sprite, view, phase.truth));
+        paintDifference(context, width, height, view, tile(sprite, view, first), tile(sprite, view, phase.truth), HU, state.range);
       } else caption += predicted ? " · truth not known" : " · observed: nothing to compare";
     } else {
       const index = column === "prediction" && predicted ? phase.prediction : phase.truth;
@@ -289,7 +221,8 @@ function setSlice(view, n) {
   const row = document.querySelector(`.view[data-view="${view.name}"]`), at = state.slice[view.name];
   row.querySelector("input").value = at;
   const axis = ["x (left)", "y (posterior)", "z (superior)"][view.normal];
-  row.querySelector("output").textContent = `${axis} ${view.position[at].toFixed(1)} mm · ${at + 1}/${view.slices.length}`;
+  row.querySelector("output").textContent = `${axis} ${view.position[at].toFixed(1)} mm` +
+    (view.slices.length > 1 ? ` · ${at + 1}/${view.slices.length}` : "");
   draw();
 }
 

@@ -6,7 +6,7 @@ import torch
 
 from rtmotion.grid import Grid
 from rtmotion.report.orientation import orientation_of, sample_field
-from rtmotion.report.slices import VIEWS, body_box, describe_views, plane
+from rtmotion.report.slices import VIEWS, body_box, describe_views, liveliest, plane
 from tests.rtmotion.report.case import every_direction
 
 SIZE = (5, 6, 7)
@@ -49,7 +49,7 @@ def test_slice_positions_are_world_positions(direction: tuple[float, ...]) -> No
     upright = orientation.upright(extreme_corner(grid).numpy())
     box = body_box(np.zeros(upright.shape, dtype=bool), orientation)
     slices = {v.name: list(range(upright.shape[2 - v.normal])) for v in VIEWS}
-    for view in describe_views(slices, upright, box, orientation, grid, upright):
+    for view in describe_views(slices, upright, box, orientation, grid, liveliest(upright, slices)):
         assert view["position"] == sorted(view["position"])
         assert view["start"] == len(view["slices"]) - 1  # the only voxel that changes
 
