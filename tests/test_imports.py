@@ -23,7 +23,7 @@ SIBLINGS = {
     "rtmotion_cli": {"rtmotion", "rtmotion_baselines", "rtmotion_cli", "rtmotion_data"},
     "rtmotion_data": {"rtmotion", "rtmotion_data"},
 }
-NOUNS = {"errors", "field", "forecasting", "grid", "interop", "sequence", "types"}
+NOUNS = {"errors", "field", "forecasting", "grid", "interop", "landmarks", "sequence", "types"}
 """The modules of the core that rtmotion_data may use."""
 
 HEAVY = {

@@ -1,10 +1,11 @@
 """What a reader found at a path, before any voxel is read: `inspect --json` prints it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rtmotion.grid import Grid
+from rtmotion.landmarks import LandmarkSet
 
 SCHEMA = "rtmotion.inspect/1"
 
@@ -41,6 +42,7 @@ class FoundSequence:
         phases: In the order of their fractions.
         warnings: What the user should know: missing phases, irregular slices, disagreeing evidence.
         name: A name for the case that holds no patient data (folder or file name, or study number).
+        landmarks: The published sets of landmarks beside the images (DIR-Lab's).
     """
 
     format: str
@@ -48,6 +50,7 @@ class FoundSequence:
     phases: tuple[FoundPhase, ...]
     warnings: tuple[str, ...] = ()
     name: str = "case"
+    landmarks: tuple[LandmarkSet, ...] = field(default=(), compare=False)
 
     def to_json(self, *, folders: bool = True) -> dict[str, Any]:
         """The entry of `sequences` in `inspect --json` and of `input` in forecast.json.
@@ -71,6 +74,7 @@ class FoundSequence:
                 for p in self.phases
             ],
             "warnings": list(self.warnings),
+            **({"landmarks": [s.to_json() for s in self.landmarks]} if self.landmarks else {}),
         }
 
 

@@ -5,6 +5,9 @@ coefficients together one recursion `c(t) = a + φ₁ c(t-1) + φ₂ c(t-2)`. Th
 recursion, so it is a ridge regression, shrunk towards that of a sine of one breath a cycle (φ₁ = 2cos 2πδ, φ₂ = -1,
 δ the step between phases); the data say by their evidence how much (MacKay, Neural Computation 1992,
 doi 10.1162/neco.1992.4.3.415).
+
+The constants were chosen on marker recordings, with other cycles and noise than in the table of
+`benchmarks/temporal_models.py`.
 """
 
 import numpy as np

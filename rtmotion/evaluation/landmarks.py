@@ -18,13 +18,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TargetError:
-    """Distances over a set of landmarks, mm: their mean, standard deviation, 95th percentile and maximum.
+    """Distances over a set of landmarks, mm: their mean, standard deviation, median, 95th percentile and maximum.
 
     The standard deviation is that of the sample (n - 1), as DIR-Lab states it; 0 for one landmark.
     """
 
     mean: float
     sd: float
+    median: float
     p95: float
     max: float
     count: int
@@ -45,12 +46,22 @@ def target_registration_errors(
     Returns:
         mm, shape (n,).
     """
+    return _lengths(target_registration_vectors(displacement, fixed, moving, snap=snap))
+
+
+def target_registration_vectors(
+    displacement: DisplacementField, fixed: Points, moving: Points, *, snap: Grid | None = None
+) -> Points:
+    """From where each landmark belongs to where it is carried, LPS mm, shape (n, 3): errors with their direction.
+
+    Arguments are those of `target_registration_errors`.
+    """
     _check(fixed, moving)
     mapped = displacement.transform_points(fixed.double())
     target = moving.double()
     if snap is not None:
         mapped, target = snap_to_voxels(mapped, snap), snap_to_voxels(target, snap)
-    return _lengths(mapped - target)
+    return mapped - target
 
 
 def identity_errors(fixed: Points, moving: Points) -> Tensor:
@@ -68,7 +79,7 @@ def snap_to_voxels(points: Points, grid: Grid) -> Points:
 
 
 def summarise(errors: Tensor) -> TargetError:
-    """Mean, SD, 95th percentile and maximum of distances, mm; distances that are not finite are left out.
+    """Mean, SD, median, 95th percentile and maximum of distances, mm; distances that are not finite are left out.
 
     Raises:
         GeometryError: If no distance is left.
@@ -78,7 +89,8 @@ def summarise(errors: Tensor) -> TargetError:
     if not values.size:
         raise GeometryError("there are no landmarks that both phases have")
     sd = float(values.std(ddof=1)) if values.size > 1 else 0.0
-    return TargetError(float(values.mean()), sd, float(np.percentile(values, 95)), float(values.max()), values.size)
+    median, p95 = (float(v) for v in np.percentile(values, [50, 95]))
+    return TargetError(float(values.mean()), sd, median, p95, float(values.max()), values.size)
 
 
 def _lengths(vectors: Points) -> Tensor:

@@ -2,13 +2,13 @@
 
 Castillo et al., Phys Med Biol 2009, doi 10.1088/0031-9155/54/7/001. The conventions: x runs to the patient's left, y
 to posterior, z (the slices) from superior to inferior; so the grid's third axis points to -z of LPS, and no voxel is
-flipped. Landmarks are 1-based voxel indices (x, y, z). The sets give no origin: the first voxel lies at 0.
+flipped. The sets give no origin: the first voxel lies at 0. The landmarks are read in `dirlab_landmarks`.
 """
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,17 @@ import torch
 from rtmotion.errors import PhaseError, ReadError, ReadWarning
 from rtmotion.grid import Grid
 from rtmotion.interop import tensor_from_array
+from rtmotion.landmarks import LandmarkSet
 from rtmotion.sequence import Phase, PhaseSequence, Volume
-from rtmotion.types import Points
 from rtmotion_data.found import FoundPhase, FoundSequence, Inspection, SetAside
+from rtmotion_data.readers.dirlab_landmarks import EXTREME, IDENTITY_MM, case_number, dirlab_landmark_sets, files_below
 from rtmotion_data.readers.file_names import missing_phases
 from rtmotion_data.readers.hounsfield import PADDING, is_stored_with_offset, remove_offset
 
 SUPERIOR_TO_INFERIOR = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """Direction of the grid, row by row: slices run down the patient."""
 
-SELF_CHECK_MM = 0.1
-"""An identity TRE farther than this from the published one: wrong landmarks, spacing or axis order."""
-
 _IMAGE = re.compile(r"case[\s_-]?(\d{1,2})[\s_-]*(?:deploy)?[\s_-]*T(\d{2})(?!\d).*\.img$", re.I)
-_POINTS = re.compile(r"T(\d{2})(?!\d).*\.txt$", re.I)
-_CASE = re.compile(r"case[\s_-]?(\d{1,2})(?!\d)", re.I)
 
 
 @dataclass(frozen=True)
@@ -41,43 +37,43 @@ class DirlabCase:
     Attributes:
         size: Voxels along x, y, z.
         spacing: mm along x, y, z.
-        identity_tre: Published mean distance of the 300 landmarks in T00 and T50 before registration, mm; None where
-            there is none.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    identity_tre: float | None = None
 
 
 CASES: Mapping[int, DirlabCase] = {
-    1: DirlabCase((256, 256, 94), (0.97, 0.97, 2.5), 3.89),
-    2: DirlabCase((256, 256, 112), (1.16, 1.16, 2.5), 4.34),
-    3: DirlabCase((256, 256, 104), (1.15, 1.15, 2.5), 6.94),
-    4: DirlabCase((256, 256, 99), (1.13, 1.13, 2.5), 9.83),
-    5: DirlabCase((256, 256, 106), (1.10, 1.10, 2.5), 7.48),
-    6: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5), 10.89),
-    7: DirlabCase((512, 512, 136), (0.97, 0.97, 2.5), 11.03),
-    8: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5), 14.99),
-    9: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5), 7.92),
-    10: DirlabCase((512, 512, 120), (0.97, 0.97, 2.5), 7.30),
+    1: DirlabCase((256, 256, 94), (0.97, 0.97, 2.5)),
+    2: DirlabCase((256, 256, 112), (1.16, 1.16, 2.5)),
+    3: DirlabCase((256, 256, 104), (1.15, 1.15, 2.5)),
+    4: DirlabCase((256, 256, 99), (1.13, 1.13, 2.5)),
+    5: DirlabCase((256, 256, 106), (1.10, 1.10, 2.5)),
+    6: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5)),
+    7: DirlabCase((512, 512, 136), (0.97, 0.97, 2.5)),
+    8: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5)),
+    9: DirlabCase((512, 512, 128), (0.97, 0.97, 2.5)),
+    10: DirlabCase((512, 512, 120), (0.97, 0.97, 2.5)),
 }
 """The ten cases of the 4D CT set."""
 
 
-def inspect_dirlab(root: Path, cases: Mapping[int, DirlabCase] = CASES) -> Inspection | None:
+def inspect_dirlab(
+    root: Path, cases: Mapping[int, DirlabCase] = CASES, identity_mm: Mapping[int, float] = IDENTITY_MM
+) -> Inspection | None:
     """The DIR-Lab cases at a folder, up to three levels deep; None if no file is named like their images.
 
     Args:
         root: A case folder (`Case1Pack`, `Case8Deploy`), its `Images`, or a folder of cases.
         cases: Geometry by case number.
+        identity_mm: Published distance of the 300 landmarks in T00 and T50 by case number.
 
     Raises:
         ReadError: If an image has another size than its case, or there is no such case.
         PhaseError: If two images claim the same phase.
     """
     by_case: dict[int, dict[int, Path]] = {}
-    for file in _files(root, "img"):
+    for file in files_below(root, "img"):
         if match := _IMAGE.search(file.name):
             case, percent = int(match[1]), int(match[2])
             other = by_case.setdefault(case, {}).setdefault(percent, file)
@@ -90,14 +86,8 @@ def inspect_dirlab(root: Path, cases: Mapping[int, DirlabCase] = CASES) -> Inspe
         if len(images) < 2:
             aside.append(SetAside(f"DIR-Lab case {case}", "only one phase is there"))
         else:
-            sequences.append(_found(case, dict(sorted(images.items())), _geometry(case, cases, root)))
+            sequences.append(_found(case, dict(sorted(images.items())), _geometry(case, cases, root), identity_mm))
     return Inspection(tuple(sequences), tuple(aside))
-
-
-def _files(root: Path, ending: str) -> Iterator[Path]:
-    """Files with an ending (upper case as well) in a folder and up to three levels below."""
-    patterns = ("*", "*/*", "*/*/*", "*/*/*/*")
-    return iter(sorted(f for p in patterns for f in root.glob(p) if f.suffix.lower() == f".{ending}" and f.is_file()))
 
 
 def _geometry(case: int, cases: Mapping[int, DirlabCase], where: Path) -> DirlabCase:
@@ -106,7 +96,9 @@ def _geometry(case: int, cases: Mapping[int, DirlabCase], where: Path) -> Dirlab
     return cases[case]
 
 
-def _found(case: int, images: Mapping[int, Path], geometry: DirlabCase) -> FoundSequence:
+def _found(
+    case: int, images: Mapping[int, Path], geometry: DirlabCase, identity_mm: Mapping[int, float]
+) -> FoundSequence:
     x, y, z = geometry.size
     for file in images.values():
         actual = file.stat().st_size
@@ -121,10 +113,28 @@ def _found(case: int, images: Mapping[int, Path], geometry: DirlabCase) -> Found
     )
     gap = missing_phases([p.fraction for p in phases])
     grid = Grid(geometry.size, geometry.spacing, (0.0, 0.0, 0.0), SUPERIOR_TO_INFERIOR)
-    return FoundSequence("dirlab", grid, phases, (gap,) if gap else (), f"dirlab case {case}")
+    found = FoundSequence("dirlab", grid, phases, (gap,) if gap else (), f"dirlab case {case}")
+    try:
+        sets = _landmark_sets(found, identity_mm)
+    except ReadError as error:
+        return replace(found, warnings=(*found.warnings, str(error)))
+    return replace(found, landmarks=sets, warnings=(*found.warnings, *_disagreements(sets, grid)))
 
 
-def read_dirlab(found: FoundSequence, points: int = 300, cases: Mapping[int, DirlabCase] = CASES) -> PhaseSequence:
+def _landmark_sets(found: FoundSequence, identity_mm: Mapping[int, float]) -> tuple[LandmarkSet, ...]:
+    """The sets beside the images, or in the folders beside that of the images."""
+    image = found.phases[0].files[0]
+    around = image.parent if image.parent.name.lower() != "images" else image.parent.parent
+    labels = {p.label for p in found.phases}
+    return dirlab_landmark_sets(around, found.grid, labels, case_number(image.name), identity_mm)
+
+
+def _disagreements(sets: tuple[LandmarkSet, ...], grid: Grid) -> tuple[str, ...]:
+    """What the landmarks say against what is published of them."""
+    return tuple(f"{s.name}: {check.describe()}" for s in sets for check in s.checks(grid) if not check.agrees)
+
+
+def read_dirlab(found: FoundSequence, points: int = EXTREME) -> PhaseSequence:
     """The volumes of a case in HU, with its landmarks in LPS mm.
 
     Stored values are HU + 1024 where the air in the images says so; values outside the field of view become -1024 HU.
@@ -132,8 +142,7 @@ def read_dirlab(found: FoundSequence, points: int = 300, cases: Mapping[int, Dir
     Args:
         found: What `inspect_dirlab` found.
         points: 300 takes the landmarks of T00 and T50, 75 those of T00 to T50; where the set wanted is not there, the
-            other is taken.
-        cases: As for `inspect_dirlab`.
+            largest is taken.
 
     Raises:
         ReadError: If an image or a landmark file is damaged.
@@ -150,34 +159,16 @@ def read_dirlab(found: FoundSequence, points: int = 300, cases: Mapping[int, Dir
         volumes.append(remove_offset(stored) if shifted else torch.where(stored > PADDING, stored, -1024).short())
     if shifted:
         _warn(f"{found.name}: the values are stored as HU + 1024 (air near 0): shifted by -1024")
-    sequence = PhaseSequence(
+    # an inspection that found none met none or a damaged file, which is refused now
+    sets = found.landmarks or _landmark_sets(found, {})
+    chosen = next((s for s in sets if s.count == points), next(iter(sets), None))
+    for disagreement in _disagreements(sets, found.grid):
+        _warn(disagreement)
+    return PhaseSequence(
         tuple(Phase(p.fraction, p.label) for p in found.phases),
         tuple(Volume(v, found.grid) for v in volumes),
-        _landmarks(found, points),
+        {} if chosen is None else dict(chosen.points),
     )
-    match = _CASE.search(images[0].name)
-    published = cases[int(match[1])].identity_tre if match and int(match[1]) in cases else None
-    if published is not None and all(len(sequence.landmarks.get(t, ())) == 300 for t in ("T00", "T50")):
-        measured = identity_tre(sequence, "T00", "T50")
-        if abs(measured - published) > SELF_CHECK_MM:
-            _warn(
-                f"{found.name}: its landmarks lie {measured:.2f} mm apart in T00 and T50, published are "
-                f"{published:.2f} mm: wrong landmark files, or another case's"
-            )
-    return sequence
-
-
-def identity_tre(sequence: PhaseSequence, first: str, second: str) -> float:
-    """The mean distance of the landmarks of two phases, mm: the registration error of doing nothing.
-
-    Raises:
-        PhaseError: If one of the phases has no landmarks.
-    """
-    for label in (first, second):
-        if label not in sequence.landmarks:
-            raise PhaseError(f"phase {label} has no landmarks; those with: {', '.join(sequence.landmarks) or 'none'}")
-    difference = sequence.landmarks[first] - sequence.landmarks[second]
-    return float(torch.linalg.vector_norm(difference, dim=1).mean())
 
 
 def _warn(message: str) -> None:
@@ -192,34 +183,3 @@ def _read_image(file: Path, grid: Grid) -> torch.Tensor:
             f"{file}: {2 * grid.voxels} bytes were expected, this file has {2 * values.size}: copy it again"
         )
     return tensor_from_array(values.reshape(grid.shape))
-
-
-def _landmarks(found: FoundSequence, points: int) -> dict[str, Points]:
-    """The landmarks of a case: all phases that have as many points as are wanted."""
-    images = found.phases[0].files[0]
-    match = _CASE.search(images.name)
-    number = int(match[1]) if match else None
-    # beside the images, or in the folders beside that of the images
-    around = images.parent if images.parent.name.lower() != "images" else images.parent.parent
-    labels = {p.label for p in found.phases}
-    sets: dict[int, dict[str, Points]] = {}
-    for file in _files(around, "txt"):
-        phase, case = _POINTS.search(file.name), _CASE.search(file.name)
-        if phase and (case is None or int(case[1]) == number) and f"T{phase[1]}" in labels:
-            read = _read_points(file, found.grid)
-            sets.setdefault(len(read), {})[f"T{phase[1]}"] = read
-    complete = {count: by for count, by in sets.items() if len(by) > 1}
-    if not complete:
-        return {}
-    return complete[points] if points in complete else complete[max(complete)]
-
-
-def _read_points(file: Path, grid: Grid) -> Points:
-    """1-based voxel indices as world points, LPS mm, float64, shape (n, 3)."""
-    try:
-        rows = [[float(n) for n in line.split()] for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError):
-        raise ReadError(f"{file}: lines of three numbers x y z were expected; copy the file again") from None
-    if not rows or any(len(r) != 3 for r in rows):
-        raise ReadError(f"{file}: lines of three numbers x y z were expected; copy the file again")
-    return grid.index_to_world(torch.tensor(rows, dtype=torch.float64) - 1)

@@ -78,8 +78,9 @@ def test_the_summary_is_that_of_numpy() -> None:
     errors = torch.tensor([1.0, 2.0, 4.0, 9.0, float("nan")]).double()
     values = errors[:4].numpy()
     found = landmarks.summarise(errors)
-    assert found == landmarks.TargetError(4.0, float(np.std(values, ddof=1)), float(np.percentile(values, 95)), 9.0, 4)
-    assert landmarks.summarise(errors[:1]) == landmarks.TargetError(1.0, 0.0, 1.0, 1.0, 1)
+    sd, p95 = float(np.std(values, ddof=1)), float(np.percentile(values, 95))
+    assert found == landmarks.TargetError(4.0, sd, 3.0, p95, 9.0, 4)
+    assert landmarks.summarise(errors[:1]) == landmarks.TargetError(1.0, 0.0, 1.0, 1.0, 1.0, 1)
 
 
 def test_volumes_are_sampled_at_world_points(points: torch.Tensor) -> None:
