@@ -322,17 +322,25 @@ def folds(displacement: VectorVolume, grid: Grid) -> MaskVolume:
             step = torch.zeros(3, 1, 1, 1, dtype=place.dtype, device=place.device)
             step[component] = 1.0
             place = torch.cat([place, place + step], dim=axis)
-    # the eight corners of all cells at once; bit a of a corner's number is its offset along index axis a (x, y, z)
+    # all cells at once, seen from each of their eight corners; bit a of a corner's number is its offset along index
+    # axis a (x, y, z), and so are the edges along axis a
     cells = [tuple(slice(k >> a & 1, place.shape[-1 - a] - 1 + (k >> a & 1)) for a in (2, 1, 0)) for k in range(8)]
     at = [place[:, *cell] for cell in cells]
+    edges = [place.diff(dim=-1 - a) for a in range(3)]
     folded = torch.zeros(place.shape[1:], dtype=torch.bool, device=place.device)
     for k in range(8):
-        dx, dy, dz = ((at[k ^ 1 << a] - at[k]) * (1 - 2 * (k >> a & 1)) for a in range(3))
-        folded[cells[k]] |= (dx * torch.linalg.cross(dy, dz, dim=0)).sum(dim=0) <= 0
+        dx, dy, dz = (edges[a][:, *(slice(None) if b == a else cells[k][2 - b] for b in (2, 1, 0))] for a in range(3))
+        folded[cells[k]] |= _triple_product(dx, dy, dz) <= 0
     for k, sign in ((0, 1), (7, -1)):
         yz, xz, xy = ((at[k ^ 7 ^ 1 << a] - at[k]) * sign for a in range(3))
-        folded[cells[0]] |= (yz * torch.linalg.cross(xz, xy, dim=0)).sum(dim=0) <= 0
+        folded[cells[0]] |= _triple_product(yz, xz, xy) <= 0
     return folded[tuple(slice(0, s) for s in grid.shape)]
+
+
+def _triple_product(a: VectorVolume, b: VectorVolume, c: VectorVolume) -> ScalarVolume:
+    """`a · (b × c)`; written out, it takes a quarter of the time of `torch.linalg.cross` along the first axis."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = a, b, c
+    return ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import rtmotion
 from rtmotion.errors import RtmotionError
 from rtmotion.evaluation.memory import PeakMemory
-from rtmotion.evaluation.protocol import MetricRow, evaluate, region_masks
+from rtmotion.evaluation.protocol import MetricRow, evaluate
+from rtmotion.evaluation.true_phase import TruePhase, true_phase
 from rtmotion.forecasting import Forecast
 from rtmotion.methods import Method
 from rtmotion.registration import remembered_registrations
 from rtmotion.sequence import PhaseSequence
-from rtmotion.types import MaskVolume
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Goes up when a metric or region changes, so that results of an older protocol are redone."""
 
 RESULT_SCHEMA = "rtmotion.compare.result/1"
@@ -182,7 +182,7 @@ def run_case(case: Case, plan: Plan) -> Iterator[Result]:
     """Runs every k and method on a case, yields each result when it is on disk; skips what is there already."""
     sequence: PhaseSequence | None = None
     load_error: str | None = None
-    masks: dict[str, dict[str, MaskVolume]] = {}
+    known: dict[str, TruePhase] = {}
     with remembered_registrations():
         for observe in plan.observe:
             for method in plan.methods:
@@ -193,7 +193,7 @@ def run_case(case: Case, plan: Plan) -> Iterator[Result]:
                             sequence = case.load()
                         except Exception as error:
                             load_error = f"cannot load the case: {describe(error)}"
-                    result = _run_method(case, observe, method, plan, sequence, load_error, masks)
+                    result = _run_method(case, observe, method, plan, sequence, load_error, known)
                     store_result(result, result_folder(plan.out, case.name, observe, method.name))
                 yield result
 
@@ -205,7 +205,7 @@ def _run_method(
     plan: Plan,
     sequence: PhaseSequence | None,
     load_error: str | None,
-    masks: dict[str, dict[str, MaskVolume]],
+    known: dict[str, TruePhase],
 ) -> Result:
     identity: dict[str, Any] = {
         "case": case.name,
@@ -227,10 +227,8 @@ def _run_method(
             forecaster = method.create(**knowledge, device=plan.device, seed=plan.seed)
             forecast = forecaster.forecast(observed, truth.phases)
         forecast_end = time.perf_counter()
-        for phase, volume in zip(truth.phases, truth.volumes, strict=True):
-            if phase.label not in masks:
-                masks[phase.label] = region_masks(volume)
-        rows = evaluate(forecast, truth, observed, regions=masks)
+        known |= {label: true_phase(truth, label) for label in truth.labels if label not in known}
+        rows = evaluate(forecast, truth, observed, true_phases=known)
         # a method that found its registrations made by another still owes their time
         own = sum(forecast.seconds.values()) or forecast_end - start
         seconds = {"forecast": own, "evaluate": time.perf_counter() - forecast_end}

@@ -1,7 +1,6 @@
 """Metrics of displacement fields: folding, compression, and smoothness in time. Fields in mm, LPS, fixed to moving."""
 
 import numpy as np
-import torch
 
 from rtmotion.errors import GeometryError
 from rtmotion.field import folds, jacobian_determinant
@@ -59,6 +58,6 @@ def closure(last: VectorVolume, first: VectorVolume, mask: MaskVolume | None = N
 
 
 def _mean_length(vectors: VectorVolume, mask: MaskVolume | None) -> float:
-    length = torch.linalg.vector_norm(vectors.float(), dim=0)
+    length = vectors.float().square().sum(dim=0).sqrt()
     values = length if mask is None else length[mask.to(length.device)]
     return float(np.mean(values.cpu().double().numpy()))

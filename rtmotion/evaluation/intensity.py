@@ -4,6 +4,7 @@ All take volumes in HU of shape (z, y, x) and a mask of the same shape, and comp
 mask's voxels is taken inside one phase; means over phases and patients are the caller's.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,55 @@ SSIM_SIGMA = 1.5
 """Standard deviation of SSIM's Gaussian window, voxels (Wang et al. 2004)."""
 
 NCC_WINDOW = 9
+WHOLE_NUMBERS = 2**17
+"""Differences of int16 lie within this range."""
+
 FLAT_HU = 1.0
 """Windows whose standard deviation in the truth is below this hold nothing to correlate with."""
 
 
+@dataclass(frozen=True)
+class IntensityErrors:
+    """How far the predicted HU are from the true ones over a mask.
+
+    Attributes:
+        mae: Mean absolute error, HU.
+        rmse: Root of the mean squared error, HU.
+        psnr: Peak signal-to-noise ratio, dB, for a peak of `HU_RANGE`; infinite where nothing differs.
+    """
+
+    mae: float
+    rmse: float
+    psnr: float
+
+
+def errors(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume) -> IntensityErrors:
+    """All errors of HU over a mask, from one look at the voxels.
+
+    Raises:
+        GeometryError: If the mask is empty, or not of the volumes' shape.
+    """
+    difference = _masked(predicted, mask) - _masked(truth, mask)
+    if not difference.size:
+        raise GeometryError("the mask is empty: there is nothing to compare")
+    root = float(np.sqrt(np.square(difference).mean()))
+    peak = float(20.0 * np.log10(HU_RANGE / root)) if root > 0 else float("inf")
+    return IntensityErrors(float(np.abs(difference).mean()), root, peak)
+
+
 def mae(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume) -> float:
     """Mean absolute error over the mask, HU."""
-    return float(np.abs(_difference(predicted, truth, mask)).mean())
+    return errors(predicted, truth, mask).mae
 
 
 def rmse(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume) -> float:
     """Root of the mean squared error over the mask, HU."""
-    return float(np.sqrt(np.square(_difference(predicted, truth, mask)).mean()))
+    return errors(predicted, truth, mask).rmse
 
 
-def psnr(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume, hu_range: float = HU_RANGE) -> float:
-    """Peak signal-to-noise ratio over the mask, dB, for a peak of `hu_range` HU; infinite where nothing differs."""
-    error = rmse(predicted, truth, mask)
-    return float(20.0 * np.log10(hu_range / error)) if error > 0 else float("inf")
+def psnr(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume) -> float:
+    """Peak signal-to-noise ratio over the mask, dB, for a peak of `HU_RANGE`; infinite where nothing differs."""
+    return errors(predicted, truth, mask).psnr
 
 
 def ssim_map(
@@ -119,13 +151,23 @@ def change_score(predicted: AnyVolume, truth: AnyVolume, last_observed: AnyVolum
 
     A forecast that does nothing scores 0, as does one where nothing changes.
     """
-    from scipy.stats import rankdata
-
     last = _masked(last_observed, mask)
-    ranks = [rankdata(_masked(v, mask) - last) for v in (predicted, truth)]
+    ranks = [_ranks(_masked(v, mask) - last) for v in (predicted, truth)]
     centred = [r - r.mean() for r in ranks]
     scale = np.sqrt(np.square(centred[0]).sum() * np.square(centred[1]).sum())
     return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else 0.0
+
+
+def _ranks(values: Array) -> Array:
+    """Average ranks; differences of CT values as read are whole numbers, which are counted rather than sorted."""
+    from scipy.stats import rankdata
+
+    steps = values - values.min() if values.size else values
+    if not values.size or steps.max() > WHOLE_NUMBERS or np.any(steps != np.rint(steps)):
+        return np.asarray(rankdata(values))
+    whole = steps.astype(np.int64)
+    counts = np.bincount(whole)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[whole])
 
 
 def masked_mean(values: ScalarVolume, mask: MaskVolume) -> float:
@@ -154,13 +196,6 @@ def _masked(volume: AnyVolume, mask: MaskVolume) -> Array:
     """The values under the mask, float64."""
     _check_shapes(tuple(volume.shape), tuple(mask.shape))
     return np.asarray(_array(volume)[_array(mask).astype(bool)], dtype=np.float64)
-
-
-def _difference(predicted: AnyVolume, truth: AnyVolume, mask: MaskVolume) -> Array:
-    difference = _masked(predicted, mask) - _masked(truth, mask)
-    if not difference.size:
-        raise GeometryError("the mask is empty: there is nothing to compare")
-    return difference
 
 
 def _check_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> None:

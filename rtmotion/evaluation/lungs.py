@@ -1,5 +1,6 @@
 """What the motion does to the lungs: the height of each dome of the diaphragm, and the volume."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,20 +110,36 @@ def dome_heights(volume: Volume, lung: MaskVolume, columns: MaskVolume) -> Array
     return np.asarray(np.where(lung_columns.any(axis=0), heights, np.nan))
 
 
-def diaphragm_error(
-    predicted: Volume, predicted_lung: MaskVolume, truth: Volume, true_lung: MaskVolume
-) -> float | None:
+@dataclass(frozen=True, eq=False)
+class Dome:
+    """The floor of a true lung.
+
+    Attributes:
+        region: What the region is called: `lung-left`, `lung-right`, or `lung` where there is one lung only.
+        columns: The columns that show the dome, see `dome_columns`.
+        heights: Its SI position in them, mm, see `dome_heights`.
+    """
+
+    region: str
+    columns: MaskVolume
+    heights: Array
+
+
+def true_dome(region: str, truth: Volume, true_lung: MaskVolume) -> Dome | None:
+    """The floor of one true lung; None where no column shows the dome."""
+    columns = dome_columns(true_lung, truth.grid)
+    return Dome(region, columns, dome_heights(truth, true_lung, columns)) if columns.any() else None
+
+
+def diaphragm_error(predicted: Volume, predicted_lung: MaskVolume, dome: Dome) -> float | None:
     """How far the predicted dome under one lung lies from the true one along SI, mm.
 
     The absolute value of the median over the true dome's columns of the difference in height.
 
     Returns:
-        mm, or None where no column shows the dome.
+        mm, or None where the predicted lung is in none of the columns.
     """
-    columns = dome_columns(true_lung, truth.grid)
-    if not columns.any():
-        return None
-    difference = dome_heights(predicted, predicted_lung, columns) - dome_heights(truth, true_lung, columns)
+    difference = dome_heights(predicted, predicted_lung, dome.columns) - dome.heights
     difference = difference[np.isfinite(difference)]
     return abs(float(np.median(difference))) if difference.size else None
 

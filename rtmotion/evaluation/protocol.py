@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from rtmotion.errors import GeometryError, PhaseError, UnknownNameError
-from rtmotion.evaluation.regions import body_mask, lung_mask
-from rtmotion.evaluation.scores import cycle_scores, phase_scores
+from rtmotion.evaluation.overlap import centroid
+from rtmotion.evaluation.scores import RANGE_OF_MOTION, Trajectories, cycle_scores, phase_scores
+from rtmotion.evaluation.true_phase import TruePhase, true_phase
 from rtmotion.forecasting import Forecast
-from rtmotion.sequence import PhaseSequence, Volume
-from rtmotion.types import MaskVolume
+from rtmotion.sequence import PhaseSequence
 
 ALL_PHASES = "all"
 """The phase of rows that say something of the whole forecast."""
@@ -26,11 +26,20 @@ UNITS = {
     "tre_p95": "mm",
     "tre_max": "mm",
     "tre_mean_snapped": "mm",
+    "tre_sd_snapped": "mm",
+    "tre_p95_snapped": "mm",
+    "tre_max_snapped": "mm",
     "tre_identity": "mm",
+    "tre_registered": "mm",
+    "tre_registered_floor": "mm",
+    "motion_registered": "mm",
+    "motion_registered_floor": "mm",
     "coverage_50": "%",
     "coverage_80": "%",
     "coverage_95": "%",
+    "width_50": "mm",
     "width_80": "mm",
+    "width_95": "mm",
     "crps": "mm",
     "folding": "%",
     "sd_log_jacobian": "",
@@ -52,8 +61,6 @@ UNITS = {
 }
 """Every metric of the protocol and its unit; `psnr` and `ssim` are for a range of 4000 HU."""
 
-Masks = Mapping[str, Mapping[str, MaskVolume]]
-
 
 @dataclass(frozen=True)
 class MetricRow:
@@ -72,7 +79,7 @@ def evaluate(
     observed: PhaseSequence,
     *,
     metrics: Collection[str] | None = None,
-    regions: Masks | None = None,
+    true_phases: Mapping[str, TruePhase] | None = None,
 ) -> list[MetricRow]:
     """Scores a forecast against the true phases.
 
@@ -81,7 +88,8 @@ def evaluate(
         truth: The true phases, with landmarks and masks where there are any.
         observed: The phases that the forecast was made from, with theirs.
         metrics: Names of metrics wanted; None takes all that the data allows.
-        regions: Masks by phase label and region name that replace `body` and `lung` of the true phase.
+        true_phases: What is known of true phases by label, so that several forecasts of them share it; phases that
+            are not in it are looked at anew.
 
     Returns:
         The rows, phase by phase, then those of the phase `all`. What cannot be measured (no landmarks, an empty
@@ -93,24 +101,32 @@ def evaluate(
         GeometryError: If prediction and truth lie on different grids.
     """
     wanted = set(UNITS) if metrics is None else set(metrics)
-    for name in sorted(wanted - set(UNITS)):
-        raise UnknownNameError("metric", name, list(UNITS))
+    check_metrics(wanted)
     _check(forecast, truth)
     forecast = _on_cpu(forecast)
     rows: list[MetricRow] = []
+    trajectories = Trajectories()
     for index, phase in enumerate(forecast.targets):
-        masks = (regions or {}).get(phase.label) or region_masks(truth.volume(phase.label))
-        for region, name, value in phase_scores(forecast, index, truth, observed, masks, wanted):
+        true = (true_phases or {}).get(phase.label) or true_phase(truth, phase.label)
+        for region, name, value in phase_scores(forecast, index, true, observed, wanted, trajectories):
             rows += _row(phase.label, region, name, value, wanted)
-    for region, name, value in cycle_scores(forecast, truth, observed, wanted):
+    known = {
+        name: [centroid(mask, observed.grid) for mask in observed.masks[name].values() if bool(mask.any())]
+        for name in (trajectories.predicted if wanted & set(RANGE_OF_MOTION) else ())
+    }
+    for region, name, value in cycle_scores(forecast, observed, trajectories, known, wanted):
         rows += _row(ALL_PHASES, region, name, value, wanted)
     return rows
 
 
-def region_masks(volume: Volume) -> dict[str, MaskVolume]:
-    """The regions `body` and `lung` of a phase; see `rtmotion.evaluation.regions`."""
-    body = body_mask(volume)
-    return {"body": body, "lung": lung_mask(volume, body)}
+def check_metrics(names: Collection[str]) -> None:
+    """Refuses what is no metric.
+
+    Raises:
+        UnknownNameError: If one is not in `UNITS`.
+    """
+    for name in sorted(set(names) - set(UNITS)):
+        raise UnknownNameError("metric", name, list(UNITS))
 
 
 def skill(error: float, trivial: float, oracle: float) -> float | None:

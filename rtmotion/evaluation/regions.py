@@ -203,7 +203,7 @@ def _airways(hu: Array, air: Array, spacing: list[float]) -> Array:
     large = [n for n in range(1, count + 1) if sizes[n] >= AIRWAY_ML]
     if not large:
         return np.zeros(hu.shape, dtype=bool)
-    keep[large] = ndimage.median(hu, labels, large) < AIR_HU
+    keep[large] = [float(np.median(hu[labels == n])) < AIR_HU for n in large]
     core = keep[labels]
     rim = [w + 2 * max(1, round(AIRWAY_WALL_MM / s)) for w, s in zip(width, spacing, strict=True)]
     return np.asarray(air & ndimage.maximum_filter(core, size=rim))

@@ -15,7 +15,8 @@ from rtmotion.errors import PhaseError, RtmotionError, UnknownNameError
 from rtmotion.evaluation import cohort, comparison
 from rtmotion.evaluation.cohort import Case, folder_name, result_folder
 from rtmotion.evaluation.comparison import compare, methods_to_run
-from rtmotion.evaluation.protocol import MetricRow, region_masks
+from rtmotion.evaluation.protocol import MetricRow
+from rtmotion.evaluation.true_phase import region_masks
 from rtmotion.sequence import PhaseSequence, Volume
 from tests.rtmotion.evaluation.doubles import METHODS, digest, save_digest, unreadable
 from tests.rtmotion.evaluation.tiny import GRID, breathing

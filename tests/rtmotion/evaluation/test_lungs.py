@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rtmotion.errors import GeometryError
-from rtmotion.evaluation.lungs import diaphragm_error, dome_columns, lung_volume_error, split_lungs
+from rtmotion.evaluation.lungs import Dome, diaphragm_error, dome_columns, lung_volume_error, split_lungs, true_dome
 from rtmotion.field import world_coordinates
 from rtmotion.grid import Grid
 from rtmotion.sequence import Volume
@@ -22,12 +22,18 @@ def thorax(dome_mm: float, grid: Grid = GRID) -> tuple[Volume, torch.Tensor]:
     return Volume(hu, grid), hu < -400
 
 
+def dome(truth: Volume, lung: torch.Tensor) -> Dome:
+    found = true_dome("lung", truth, lung)
+    assert found is not None
+    return found
+
+
 def test_a_dome_that_moves_is_seen_to_within_a_fraction_of_a_voxel() -> None:
     truth, lung = thorax(90.0)
     for shift in (0.0, 1.0, -2.3, 7.7):
         predicted, predicted_lung = thorax(90.0 + shift)
         for part in split_lungs(lung, GRID).values():
-            error = diaphragm_error(predicted, predicted_lung, truth, part)
+            error = diaphragm_error(predicted, predicted_lung, dome(truth, part))
             assert error == pytest.approx(abs(shift), abs=SUBVOXEL_MM)
 
 
@@ -48,8 +54,8 @@ def test_sides_and_up_come_from_the_grid(flip: tuple[int, ...]) -> None:
     assert bool(left[parts["left"]].all())
     assert not left[parts["right"]].any()
     mixed_lung = torch.where(left, predicted_lung, lung)
-    assert diaphragm_error(mixed, mixed_lung, truth, parts["left"]) == pytest.approx(4.0, abs=SUBVOXEL_MM)
-    assert diaphragm_error(mixed, mixed_lung, truth, parts["right"]) == pytest.approx(0.0, abs=1e-6)
+    assert diaphragm_error(mixed, mixed_lung, dome(truth, parts["left"])) == pytest.approx(4.0, abs=SUBVOXEL_MM)
+    assert diaphragm_error(mixed, mixed_lung, dome(truth, parts["right"])) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_lungs_that_touch_are_parted_where_they_are_narrowest() -> None:
@@ -75,7 +81,7 @@ def test_a_lung_that_leaves_the_volume_below_shows_no_dome() -> None:
     truth, lung = thorax(-100.0)
     assert bool(lung[0].any())
     assert not dome_columns(lung, GRID).any()
-    assert diaphragm_error(truth, lung, truth, lung) is None
+    assert true_dome("lung", truth, lung) is None
 
 
 def test_lung_volume_is_relative_to_the_truth() -> None:

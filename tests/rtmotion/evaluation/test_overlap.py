@@ -75,6 +75,16 @@ def test_the_largest_surface_distance_is_simpleitks() -> None:
     assert found.hd95 < 2.0
 
 
+def test_surface_distances_are_monais() -> None:
+    from monai.metrics.utils import get_edge_surface_distance
+
+    found = overlap.surface_distance(A, B, GRID)
+    assert found is not None
+    _, (there, back), _ = get_edge_surface_distance(A, B, spacing=GRID.spacing[::-1], symmetric=True)
+    assert found.mda == pytest.approx(float(torch.cat([there, back]).mean()), rel=1e-6)
+    assert found.hd95 == pytest.approx(max(float(torch.quantile(d, 0.95)) for d in (there, back)), rel=1e-6)
+
+
 def test_masks_at_the_border_of_the_volume_have_a_surface_there() -> None:
     whole = torch.ones(GRID.shape, dtype=torch.bool)
     found = overlap.surface_distance(whole, whole, GRID)
@@ -98,7 +108,7 @@ def test_a_centroid_lies_where_the_ball_lies() -> None:
 
 def test_centroid_errors_name_their_axes() -> None:
     # three voxels along x (left), two along y (posterior), one along z (superior)
-    error = overlap.centroid_error(box((-1, 2, 3)), box(), GRID)
+    error = overlap.centroid_error(*(overlap.centroid(m, GRID) for m in (box((-1, 2, 3)), box())))
     assert (error.lr, error.ap, error.si) == pytest.approx((3.0, 3.0, 2.0))
     assert error.total == pytest.approx(math.sqrt(9 + 9 + 4))
 

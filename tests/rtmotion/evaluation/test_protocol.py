@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rtmotion.errors import GeometryError, PhaseError, UnknownNameError
-from rtmotion.evaluation.protocol import UNITS, MetricRow, evaluate, region_masks, skill
+from rtmotion.evaluation.protocol import UNITS, MetricRow, evaluate, skill
+from rtmotion.evaluation.true_phase import region_masks, true_phase
 from rtmotion.field import DisplacementField
 from rtmotion.forecasting import Forecast
 from rtmotion.grid import Grid
@@ -55,7 +56,8 @@ def test_doing_nothing_has_the_error_of_doing_nothing(split: tuple[PhaseSequence
         assert values(rows, "rmse")[label] == pytest.approx(math.sqrt(float((difference**2).mean())))
         assert values(rows, "change")[label] == 0.0
     # a forecast without fields has none of their metrics
-    assert not {r.metric for r in rows} & {"tre_mean", "folding", "dsc", "smoothness", "closure"}
+    assert not {r.metric for r in rows} & {"tre_mean", "folding", "smoothness", "closure"}
+    assert not values(rows, "dsc", "tumour")
 
 
 def test_landmarks_of_the_predicted_phase_land_on_those_of_the_reference(
@@ -134,11 +136,18 @@ def test_regions_may_be_given(split: tuple[PhaseSequence, PhaseSequence]) -> Non
     observed, truth = split
     corner = torch.zeros(GRID.shape, dtype=torch.bool)
     corner[:, :9, :9] = True
-    given = {label: {"body": corner} for label in truth.labels}
-    rows = evaluate(persistence(observed, truth), truth, observed, metrics=["mae"], regions=given)
+    given = {label: true_phase(truth, label, {"body": corner}) for label in truth.labels}
+    rows = evaluate(persistence(observed, truth), truth, observed, metrics=["mae"], true_phases=given)
     assert {r.region for r in rows} == {"body", "tumour"}
     expected = (observed.volumes[-1].hu - truth.volume("T70").hu).abs()[corner].mean()
     assert values(rows, "mae")["T70"] == pytest.approx(float(expected))
+
+
+def test_true_phases_that_are_shared_change_no_number(split: tuple[PhaseSequence, PhaseSequence]) -> None:
+    observed, truth = split
+    shared = {label: true_phase(truth, label) for label in truth.labels}
+    for forecast in (Shifted(0.5).forecast(observed, truth.phases), persistence(observed, truth)):
+        assert evaluate(forecast, truth, observed, true_phases=shared) == evaluate(forecast, truth, observed)
 
 
 def test_a_forecast_of_another_patient_or_grid_is_refused(split: tuple[PhaseSequence, PhaseSequence]) -> None:
