@@ -46,9 +46,8 @@ def _read(path: Path, found: FoundSequence, labels: list[str]) -> tuple[Landmark
     if table.is_file():
         points = read_landmarks(table, labels)
         if len(points) < 2:
-            raise ReadError(
-                f"{table}: landmarks of two phases of {', '.join(labels)} are needed, it has {', '.join(points) or 'none'}"
-            )
+            there = ", ".join(points) or "none"
+            raise ReadError(f"{table}: landmarks of two phases of {', '.join(labels)} are needed, it has {there}")
         count = len(next(iter(points.values())))
         return (LandmarkSet(f"{table.name}, {count} landmarks", "rtmotion", points, "mm, LPS"),)
     folder = path.parent if path.is_file() else path

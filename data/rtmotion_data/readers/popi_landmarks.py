@@ -160,9 +160,8 @@ def _patient(files: Mapping[str, Path], grid: Grid, dicom: bool) -> tuple[Landma
     outside = sum(int((~grid.contains(points + shift)).sum()) for points in stored.values())
     if outside:
         whose = "another patient" if dicom else "MetaImage files, whose y differs from that of DICOM"
-        raise ReadError(
-            f"{where.parent}: {outside} of {count * len(stored)} landmarks lie outside the images: they are those of {whose}"
-        )
+        share = f"{outside} of {count * len(stored)} landmarks"
+        raise ReadError(f"{where.parent}: {share} lie outside the images: they are those of {whose}")
     name = "POPI 2011" if patient is None else f"POPI 2011 patient {patient.number}"
     units = "mm, world of the MetaImage files" + (f", y + {offset:g} mm for DICOM" if dicom else "")
     reference = None if patient is None else patient.reference
