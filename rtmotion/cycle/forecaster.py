@@ -68,6 +68,7 @@ class FieldForecaster:
         reference = {"first": 0, "middle": len(observed) // 2, "last": len(observed) - 1}[self.reference]
         motion = observe_motion(observed, self.engine, reference, self.progress)
         registered = time.perf_counter()
+        self._announce("temporal model")
         fractions = np.array([p.fraction for p in targets])
         situation = Situation(
             motion.gram,
@@ -83,6 +84,7 @@ class FieldForecaster:
         velocities = (combined(motion.velocities, weights) for weights in mean)
         volumes, displacements = render_targets(observed, motion, velocities, shares, self.appearance, self.progress)
         rendered = time.perf_counter()
+        self._announce("uncertainty")
         uncertainty = displacement_sd(motion, combination, observed.grid) if combination.has_spread else None
         return Forecast(
             method=self.name,
@@ -106,6 +108,10 @@ class FieldForecaster:
                 "trace": trace is not None,
             },
         )
+
+    def _announce(self, stage: str) -> None:
+        if self.progress is not None:
+            self.progress(stage, 0, 1)
 
     def _share(self, motion: ObservedMotion, weights: Array) -> Array:
         """How much each observed phase counts in the image of a target."""
@@ -160,6 +166,8 @@ def render_targets(
     """
     volumes: list[Volume] = []
     displacements: list[DisplacementField] = []
+    if progress is not None:
+        progress("predicting phases", 0, len(shares))
     for velocity, share in zip(targets, shares, strict=True):
         image = render(velocity, motion.velocities, motion.grid, observed.volumes, share, appearance)
         volumes.append(Volume(image.cpu(), observed.grid))

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import rtmotion
 from rtmotion.errors import RtmotionError
 from rtmotion.evaluation.memory import PeakMemory
 from rtmotion.evaluation.protocol import MetricRow, evaluate
+from rtmotion.evaluation.threads import limited_threads
 from rtmotion.evaluation.true_phase import TruePhase, true_phase
 from rtmotion.forecasting import Forecast
 from rtmotion.methods import Method
@@ -23,6 +25,9 @@ from rtmotion.sequence import PhaseSequence
 
 PROTOCOL_VERSION = 2
 """Goes up when a metric or region changes, so that results of an older protocol are redone."""
+
+STAGES = {"registering observed phases": "registration", "predicting phases": "appearance"}
+"""What the tables call the stages that forecasters announce in words of their own."""
 
 RESULT_SCHEMA = "rtmotion.compare.result/1"
 RESULT_FILE = "result.json"
@@ -78,6 +83,8 @@ class Plan:
         seed: Of everything random.
         keep_volumes: Whether the writer is to keep volumes and fields.
         save_forecast: Writes each forecast's own files, or None.
+        metrics: Names of the metrics wanted; None takes all.
+        threads: Of the numerical libraries, in each process; registrations differ in the last bits with another number.
     """
 
     observe: tuple[int, ...]
@@ -87,6 +94,8 @@ class Plan:
     seed: int = 0
     keep_volumes: bool = False
     save_forecast: ForecastWriter | None = None
+    metrics: tuple[str, ...] | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,12 @@ class Result:
         rows: The metrics; empty where it failed.
         error: One line that says why it failed, or None.
         seconds: `forecast` (making the forecaster and its forecast) and `evaluate`, wall time.
-        stages: Seconds that the method states for its own stages.
+        stages: Seconds of each of the method's own stages, and of `evaluate`. A registration that another method of
+            the same case had made already counts with the seconds that it took then.
         peak_memory_mb: Largest resident memory of the process while it forecast, MiB.
         memory_before_mb: Resident memory before it began (the case's volumes included), MiB.
+        stages_memory_mb: The largest resident memory in each stage that the method announces (`forecast` for one that
+            announces none), and in `evaluate`, MiB.
         warnings: What the method warns of.
         details: Further facts that the method states.
         fingerprint: Of everything that the result depends on.
@@ -122,6 +134,7 @@ class Result:
     stages: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     memory_before_mb: float = 0.0
+    stages_memory_mb: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -145,6 +158,7 @@ def folder_name(name: str) -> str:
 def fingerprint(case: Case, observe: int, method: Method, plan: Plan) -> str:
     """A hash of everything that a result depends on."""
     parts = [rtmotion.__version__, PROTOCOL_VERSION, case.name, case.fingerprint, observe, plan.device, plan.seed]
+    parts += [plan.threads, None if plan.metrics is None else sorted(plan.metrics)]
     card = [method.name, method.kind, method.target, sorted(map(str, method.options.items()))]
     return hashlib.sha256(json.dumps([parts, card]).encode()).hexdigest()[:16]
 
@@ -183,7 +197,7 @@ def run_case(case: Case, plan: Plan) -> Iterator[Result]:
     sequence: PhaseSequence | None = None
     load_error: str | None = None
     known: dict[str, TruePhase] = {}
-    with remembered_registrations():
+    with limited_threads(plan.threads), remembered_registrations():
         for observe in plan.observe:
             for method in plan.methods:
                 result = stored_result(case, observe, method, plan)
@@ -217,18 +231,24 @@ def _run_method(
     }
     if sequence is None:
         return Result(**identity, error=load_error)
-    memory = PeakMemory()
+    memory, scoring = PeakMemory(), PeakMemory()
     start = time.perf_counter()
     try:
         observed, truth = sequence.observe(observe)
         with memory:
             # only a bound is handed the answer
             knowledge = {"truth": truth} if method.kind == "bound" else {}
-            forecaster = method.create(**knowledge, device=plan.device, seed=plan.seed)
+            forecaster = method.create(
+                **knowledge,
+                device=plan.device,
+                seed=plan.seed,
+                progress=partial(_announce, memory),
+            )
             forecast = forecaster.forecast(observed, truth.phases)
         forecast_end = time.perf_counter()
-        known |= {label: true_phase(truth, label) for label in truth.labels if label not in known}
-        rows = evaluate(forecast, truth, observed, true_phases=known)
+        with scoring:
+            known |= {label: true_phase(truth, label) for label in truth.labels if label not in known}
+            rows = evaluate(forecast, truth, observed, metrics=plan.metrics, true_phases=known)
         # a method that found its registrations made by another still owes their time
         own = sum(forecast.seconds.values()) or forecast_end - start
         seconds = {"forecast": own, "evaluate": time.perf_counter() - forecast_end}
@@ -243,12 +263,18 @@ def _run_method(
         predicted=truth.labels,
         rows=tuple(rows),
         seconds=seconds,
-        stages=dict(forecast.seconds),
+        stages={**(forecast.seconds or {"forecast": own}), "evaluate": seconds["evaluate"]},
         peak_memory_mb=memory.peak_mb,
         memory_before_mb=memory.before_mb,
+        stages_memory_mb={**(memory.stages_mb or {"forecast": memory.peak_mb}), "evaluate": scoring.peak_mb},
         warnings=forecast.warnings,
         details=dict(forecast.details),
     )
+
+
+def _announce(memory: PeakMemory, stage: str, done: int, total: int) -> None:
+    """What a forecaster calls with its progress."""
+    memory.enter(STAGES.get(stage, stage))
 
 
 def describe(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import rtmotion
 from rtmotion.errors import PhaseError, RtmotionError
 from rtmotion.evaluation.cohort import (
+    PROTOCOL_VERSION,
     Case,
     ForecastWriter,
     Plan,
@@ -23,7 +24,8 @@ from rtmotion.evaluation.cohort import (
     stored_result,
     write_json,
 )
-from rtmotion.evaluation.summary import ORACLE, SCHEMA, TRIVIAL_WITH_FIELDS, summarise, write_results_csv
+from rtmotion.evaluation.protocol import check_metrics
+from rtmotion.evaluation.summary import ORACLE, SCHEMA, SCORED, TRIVIAL_WITH_FIELDS, summarise, write_results_csv
 from rtmotion.methods import Method, available_forecasters, find_method
 
 BOUNDS = ("closest-observed", ORACLE)
@@ -45,6 +47,8 @@ def compare(
     seed: int = 0,
     keep_volumes: bool = False,
     save_forecast: ForecastWriter | None = None,
+    metrics: Sequence[str] | None = None,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Runs methods over cases, scores them against the true phases, and writes results.csv and summary.json.
@@ -61,24 +65,39 @@ def compare(
         methods: Names of forecasters.
         out: Folder to write to; it is made.
         scheduler: Address of a Dask scheduler that shares the file system; None stays on this machine.
-        workers: Processes on this machine; None takes one for one case, else one for every two cores.
+        workers: Processes on this machine; None takes one for one case, else one for every two cores, at least two
+            where there are two cores.
         device: Torch device.
         seed: Of everything random.
         keep_volumes: Whether `save_forecast` is to keep volumes and fields.
         save_forecast: Writes the files of each forecast.
+        metrics: Names of the metrics wanted, which must hold the one that skill is computed from; None takes all.
+        threads: Of the numerical libraries in each process. The numbers do not depend on how many processes there are;
+            with other threads, registrations may differ in their last bits.
         progress: Told of each finished result.
 
     Returns:
         What summary.json holds (schema `rtmotion.compare/1`); see `rtmotion.evaluation.summary.summarise`.
 
     Raises:
-        UnknownNameError: If a method is not installed.
-        RtmotionError: If there are no cases, or two of one name.
+        UnknownNameError: If a method is not installed, or a metric unknown.
+        RtmotionError: If there are no cases, two of one name, no threads, or if the metric of the skill is not wanted.
         PhaseError: If a k is below 2, or there is none.
     """
     _check(cases, observe)
+    _check_options(metrics, threads)
     cards = methods_to_run(methods)
-    plan = Plan(tuple(dict.fromkeys(observe)), tuple(cards), Path(out), device, seed, keep_volumes, save_forecast)
+    plan = Plan(
+        tuple(dict.fromkeys(observe)),
+        tuple(cards),
+        Path(out),
+        device,
+        seed,
+        keep_volumes,
+        save_forecast,
+        None if metrics is None else tuple(metrics),
+        threads,
+    )
     plan.out.mkdir(parents=True, exist_ok=True)
     total = len(cases) * len(plan.observe) * len(cards)
     results: list[Result] = []
@@ -125,6 +144,15 @@ def _check(cases: Sequence[Case], observe: Sequence[int]) -> None:
         seen[folder] = case.name
 
 
+def _check_options(metrics: Sequence[str] | None, threads: int) -> None:
+    if threads < 1:
+        raise RtmotionError(f"each process needs at least one thread, got --threads {threads}")
+    if metrics is not None:
+        check_metrics(metrics)
+        if SCORED[1] not in metrics:
+            raise RtmotionError(f"the metric {SCORED[1]!r} must be among those wanted: skill is computed from it")
+
+
 def _tasks(cases: Sequence[Case], plan: Plan) -> Iterator[tuple[Case, int, Method]]:
     return ((case, k, method) for case in cases for k in plan.observe for method in plan.methods)
 
@@ -132,7 +160,8 @@ def _tasks(cases: Sequence[Case], plan: Plan) -> Iterator[tuple[Case, int, Metho
 def _worker_count(cases: int, workers: int | None) -> int:
     if workers is not None:
         return max(1, min(workers, cases))
-    return 1 if cases == 1 else min(cases, max(1, (os.cpu_count() or 1) // 2))
+    cores = os.cpu_count() or 1
+    return min(cases, max(min(2, cores), cores // 2))
 
 
 def _results(cases: Sequence[Case], plan: Plan, scheduler: str | None, workers: int) -> Iterator[Result]:
@@ -176,6 +205,9 @@ def _about(cases: Sequence[Case], plan: Plan, requested: Sequence[str]) -> dict[
         "requested": list(dict.fromkeys(requested)),
         "methods": [{"name": m.name, "kind": m.kind, "summary": m.summary} for m in plan.methods],
         "device": plan.device,
+        "threads": plan.threads,
+        "metrics": None if plan.metrics is None else list(plan.metrics),
+        "protocol": PROTOCOL_VERSION,
         "seed": plan.seed,
         "versions": {"rtmotion": rtmotion.__version__, **{name: version(name) for name in ("torch", "numpy", "scipy")}},
     }

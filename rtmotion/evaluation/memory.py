@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak."""
+"""How much memory a piece of work takes at its peak, stage by stage."""
 
 import threading
 from importlib import import_module
@@ -17,16 +17,22 @@ class PeakMemory:
     Attributes:
         before_mb: Resident memory when the block began, MiB.
         peak_mb: The largest resident memory seen in the block, MiB; a peak shorter than 20 ms may be missed.
+        stages_mb: The same while each stage ran, by the stage's name; see `enter`.
     """
 
     def __init__(self) -> None:
         self.before_mb = 0.0
         self.peak_mb = 0.0
+        self.stages_mb: dict[str, float] = {}
+        self._stage: str | None = None
+        self._unnamed_mb = 0.0
+        self._lock = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
 
     def __enter__(self) -> "PeakMemory":
-        self.before_mb = self.peak_mb = resident_mb()
+        self.before_mb = resident_mb()
+        self._look()
         self._thread.start()
         return self
 
@@ -35,11 +41,31 @@ class PeakMemory:
     ) -> None:
         self._done.set()
         self._thread.join()
-        self.peak_mb = max(self.peak_mb, resident_mb())
+        self._look()
+
+    def enter(self, stage: str) -> None:
+        """Says which stage runs from here on; what came before the first one counts as the first."""
+        if stage == self._stage:
+            return
+        self._look()
+        with self._lock:
+            if self._stage is None:
+                self.stages_mb[stage] = self._unnamed_mb
+            self._stage = stage
+        self._look()
 
     def _watch(self) -> None:
         while not self._done.wait(INTERVAL_SECONDS):
-            self.peak_mb = max(self.peak_mb, resident_mb())
+            self._look()
+
+    def _look(self) -> None:
+        now = resident_mb()
+        with self._lock:
+            self.peak_mb = max(self.peak_mb, now)
+            if self._stage is None:
+                self._unnamed_mb = max(self._unnamed_mb, now)
+            else:
+                self.stages_mb[self._stage] = max(self.stages_mb.get(self._stage, 0.0), now)
 
 
 def resident_mb() -> float:

@@ -4,13 +4,14 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rtmotion.evaluation.cohort import Result
+from rtmotion.evaluation.paired import Key, against_each
 from rtmotion.evaluation.protocol import ALL_PHASES, UNITS, skill
 from rtmotion.evaluation.statistics import FEWEST_CASES, holm, paired_bootstrap, paired_permutation
 
@@ -25,6 +26,10 @@ TRIVIAL_WITH_FIELDS = ("svf+linear", "svf+closure")
 FAILED = "failed"
 """The metric of the one row of a case and method that failed."""
 
+SECONDS = ("seconds", "s")
+MEMORY = ("peak_memory_mb", "MiB")
+"""Metric and unit of the rows of stages, in which the region is the stage."""
+
 SCORED = ("body", "mae")
 """Region and metric that skill is computed from."""
 
@@ -32,7 +37,11 @@ AVERAGING = "over the future phases of a case, then over cases"
 
 
 def write_results_csv(results: Iterable[Result], path: Path) -> None:
-    """Writes all rows of all results, whole or not at all; a failed method has one row with the metric `failed`."""
+    """Writes all rows of all results, whole or not at all; a failed method has one row with the metric `failed`.
+
+    After its metrics a result has a row a stage (in the column of the region) with its seconds and one with its largest
+    resident memory.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -42,6 +51,9 @@ def write_results_csv(results: Iterable[Result], path: Path) -> None:
             writer.writerow((*key, "", "", FAILED, 1, ""))
         for row in result.rows:
             writer.writerow((*key, row.phase, row.region, row.metric, f"{row.value:.6g}", row.unit))
+        for metric, unit, stages in ((*SECONDS, result.stages), (*MEMORY, result.stages_memory_mb)):
+            for stage, value in stages.items():
+                writer.writerow((*key, ALL_PHASES, stage, metric, f"{value:.6g}", unit))
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text.getvalue(), encoding="utf-8")
     beside.replace(path)
@@ -56,8 +68,9 @@ def summarise(results: Sequence[Result], requested: Sequence[str], seed: int = 0
         seed: Of the bootstrap and the permutations.
 
     Returns:
-        JSON-compatible: `averaging`, `scored_on`, `units`; `summary`, one entry a method and k; `per_case`, the error
-        and skill of each case; `failures`.
+        JSON-compatible: `averaging`, `scored_on`, `units`; `summary`, one entry a method and k; `against`, every method
+        held against each predictor (`rtmotion.evaluation.paired.against_each`); `per_case`, the error and skill of
+        each case; `failures`.
     """
     scores = _case_scores(results)
     groups: dict[tuple[int, str], list[Result]] = defaultdict(list)
@@ -65,11 +78,16 @@ def summarise(results: Sequence[Result], requested: Sequence[str], seed: int = 0
         groups[result.observe, result.method].append(result)
     entries = [_entry(group, scores, name in requested) for (_, name), group in groups.items()]
     _add_statistics(entries, scores, seed)
+    kinds = {r.method: r.kind for r in results}
+    competing = [name for name, kind in kinds.items() if kind != "bound"]
+    predictors = [name for name, kind in kinds.items() if kind == "predictor"]
+    errors = {key: score["error"] for key, score in scores.items()}
     return {
         "averaging": AVERAGING,
         "scored_on": {"region": SCORED[0], "metric": SCORED[1], "unit": UNITS[SCORED[1]]},
         "units": UNITS,
         "summary": entries,
+        "against": against_each(errors, competing, predictors, seed),
         "per_case": list(scores.values()),
         "failures": [
             {"case": r.case, "method": r.method, "observe": r.observe, "error": r.error}
@@ -82,10 +100,6 @@ def summarise(results: Sequence[Result], requested: Sequence[str], seed: int = 0
 def is_trivial(method: str, kind: str) -> bool:
     """Whether a method is one of those that every other has to beat."""
     return kind == "trivial" or method in TRIVIAL_WITH_FIELDS
-
-
-Key = tuple[str, int, str]
-"""Case, k, method."""
 
 
 def phase_mean(result: Result, region: str, metric: str) -> float | None:
@@ -147,7 +161,15 @@ def _entry(group: Sequence[Result], scores: Mapping[Key, Mapping[str, Any]], req
         "seconds": _mean(r.seconds["forecast"] for r in done),
         "evaluate_seconds": _mean(r.seconds["evaluate"] for r in done),
         "peak_memory_mb": max((r.peak_memory_mb for r in done), default=None),
+        "stages_seconds": _of_stages([r.stages for r in done], np.mean),
+        "stages_memory_mb": _of_stages([r.stages_memory_mb for r in done], max),
     }
+
+
+def _of_stages(found: Sequence[Mapping[str, float]], together: Callable[[list[float]], Any]) -> dict[str, float]:
+    """One number a stage over the cases that have it, in the order of the stages."""
+    stages = list(dict.fromkeys(stage for one in found for stage in one))
+    return {stage: float(together([one[stage] for one in found if stage in one])) for stage in stages}
 
 
 def _means(done: Sequence[Result]) -> dict[str, dict[str, float]]:
