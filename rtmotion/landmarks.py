@@ -90,9 +90,11 @@ class LandmarkSet:
 
     def __post_init__(self) -> None:
         shapes = {label: tuple(p.shape) for label, p in self.points.items()}
-        if len(set(shapes.values())) > 1 or any(len(s) != 2 or s[1] != 3 for s in shapes.values()):
-            listed = ", ".join(f"{label}: {shape}" for label, shape in shapes.items())
-            raise GeometryError(f"{self.name}: every phase must have the same landmarks, shape (n, 3); got {listed}")
+        if len(set(shapes.values())) != 1 or any(len(s) != 2 or s[1] != 3 or not s[0] for s in shapes.values()):
+            listed = ", ".join(f"{label}: {shape}" for label, shape in shapes.items()) or "none"
+            raise GeometryError(
+                f"{self.name}: every phase must have the same landmarks, at least one, shape (n, 3); got {listed}"
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ class LandmarkSet:
     @property
     def count(self) -> int:
         """The number of landmarks."""
-        return len(next(iter(self.points.values()))) if self.points else 0
+        return len(next(iter(self.points.values())))
 
     def of(self, label: str) -> Points:
         """The landmarks of a phase, LPS mm, shape (n, 3).
@@ -111,9 +113,7 @@ class LandmarkSet:
             PhaseError: If the phase has none.
         """
         if label not in self.points:
-            raise PhaseError(
-                f"{self.name}: phase {label} has no landmarks; those with: {', '.join(self.labels) or 'none'}"
-            )
+            raise PhaseError(f"{self.name}: phase {label} has no landmarks; those with: {', '.join(self.labels)}")
         return self.points[label]
 
     def identity_mm(self, first: str, second: str) -> float:

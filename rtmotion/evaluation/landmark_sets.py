@@ -129,7 +129,7 @@ def evaluate_landmarks(
 
     Raises:
         PhaseError: If one of the phases has no landmarks.
-        GeometryError: If there is no landmark.
+        GeometryError: If no landmark is carried to a finite place.
     """
     here, there = landmarks.of(fixed).double(), landmarks.of(moving).double()
     grid = moving_grid or displacement.grid
@@ -180,9 +180,9 @@ def landmark_rows(evaluations: Sequence[LandmarkEvaluation]) -> list[tuple[str |
 
 def sets_of_sequence(sequence: PhaseSequence, name: str) -> tuple[LandmarkSet, ...]:
     """The landmarks that came with a sequence as a set; none where there are none."""
-    if not sequence.landmarks:
+    points: Mapping[str, Points] = {label: p.double() for label, p in sequence.landmarks.items() if len(p)}
+    if not points:
         return ()
-    points: Mapping[str, Points] = {label: p.double() for label, p in sequence.landmarks.items()}
     return (LandmarkSet(name, "rtmotion", points, "mm, LPS"),)
 
 

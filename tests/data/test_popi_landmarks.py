@@ -155,7 +155,8 @@ def test_dirlab_landmarks_may_lie_elsewhere_than_the_images(tmp_path: Path) -> N
     [
         (None, "does not exist"),
         ({}, r"no landmarks of two phases of T00, .*: landmarks\.csv, DIR-Lab's \*_T00_\*\.txt or POPI's"),
-        ({"landmarks.csv": "id,phase,x,y,z\na,0,1,2,3\n"}, "landmarks of two phases of .* are needed, it has T00"),
+        ({"landmarks.csv": "id,phase,x,y,z\na,0,1,2,3\n"}, "the same landmarks in two of .* are needed, it has T00"),
+        ({"landmarks.csv": "id,phase,x,y,z\na,0,1,2,3\nb,50,1,2,3\n"}, "the same landmarks in two of"),
         ({"landmarks.csv": "id,phase,x,y,z\na,0,1,b,3\n"}, "landmarks.csv, line 2: numbers were expected"),
     ],
 )

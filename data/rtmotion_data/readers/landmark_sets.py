@@ -45,9 +45,9 @@ def _read(path: Path, found: FoundSequence, labels: list[str]) -> tuple[Landmark
     table = path if path.is_file() and path.suffix.lower() == ".csv" else path / CSV
     if table.is_file():
         points = read_landmarks(table, labels)
-        if len(points) < 2:
+        if len(points) < 2 or not all(len(p) for p in points.values()):
             there = ", ".join(points) or "none"
-            raise ReadError(f"{table}: landmarks of two phases of {', '.join(labels)} are needed, it has {there}")
+            raise ReadError(f"{table}: the same landmarks in two of {', '.join(labels)} are needed, it has {there}")
         count = len(next(iter(points.values())))
         return (LandmarkSet(f"{table.name}, {count} landmarks", "rtmotion", points, "mm, LPS"),)
     folder = path.parent if path.is_file() else path
