@@ -49,11 +49,11 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     Raises:
         WriteError: If the system refuses.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside, dict(metadata))
+        beside.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata)))
         beside.replace(path)
     except OSError as error:
         raise WriteError(f"{path}: the weights cannot be written ({error.strerror or error})") from error

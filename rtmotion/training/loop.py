@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def train(
     counts = _resume(fabric, out / CHECKPOINT, state, random, recipe.name, config)
 
     ranks, rank = fabric.world_size, fabric.global_rank
-    pool = Pool(recipe, lambda first: _every(patients, first, ranks, rank), config.pool, config.steps_each, counts.made)
+    share = partial(_every, patients, ranks=ranks, rank=rank)
+    pool = Pool(recipe, share, config.pool, config.steps_each, counts.step)
     log = TrainingLog(out / "log.csv", counts.step) if rank == 0 else None
     started = time.perf_counter() - counts.seconds
     for step in range(counts.step, config.steps):
@@ -138,7 +140,7 @@ def train(
         if done % config.validate_every == 0 or done == config.steps:
             if log is not None:
                 log.write_validation(done, _validate(recipe, average.module, validation))
-            here = {"step": done, "made": pool.made, "seconds": time.perf_counter() - started}
+            here = {"step": done, "seconds": time.perf_counter() - started}
             _save(fabric, out / CHECKPOINT, state, random, recipe.name, config, here)
         if progress is not None:
             progress(f"loss {float(losses['loss'].detach()):.3f}", done, config.steps)
@@ -151,10 +153,9 @@ def train(
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a training has come: steps, patients made by this process, seconds."""
+    """How far a training has come."""
 
     step: int = 0
-    made: int = 0
     seconds: float = 0.0
 
 
