@@ -1,0 +1,70 @@
+"""The table of a comparison for a page: one line a method, from what `rtmotion compare` wrote.
+
+    python benchmarks/comparison_table.py comparison --together phantom
+
+Columns: mean absolute error in the body (HU), mean over the future phases, for every case and k; cases whose names
+begin with the text of --together are averaged into one, with their number, landmark error (mm) and skill.
+"""
+
+import argparse
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+
+ORDER = ("predictor", "dvf", "generative", "trivial", "bound")
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="what rtmotion compare wrote")
+    parser.add_argument("--together", default="phantom", help="average the cases whose names begin so")
+    arguments = parser.parse_args()
+    summary = json.loads((arguments.folder / "summary.json").read_text(encoding="utf-8"))
+    groups: dict[str, list[str]] = {}
+    for case in summary["cases"]:
+        one = case.startswith(arguments.together)
+        groups.setdefault(arguments.together if one else case, []).append(case)
+    errors = {(s["case"], s["observe"], s["method"]): s["error"] for s in summary["per_case"]}
+    skills = {(s["case"], s["observe"], s["method"]): s["skill"] for s in summary["per_case"]}
+    landmarks = landmark_errors(arguments.folder / "results.csv")
+    seconds = defaultdict(list)
+    for entry in summary["summary"]:
+        seconds[entry["method"]].append(entry["seconds"])
+    ks, together = summary["observe"], groups.get(arguments.together, [])
+
+    head = ["method", *(f"{name} k={k}" for name in groups for k in ks)]
+    head += [f"TRE k={k}, mm" for k in ks] + [f"skill k={k}" for k in ks] + ["seconds"]
+    print("| " + " | ".join(head) + " |")
+    print("| --- " * len(head) + "|")
+    for method in sorted(summary["methods"], key=lambda m: ORDER.index(m["kind"])):
+        name = method["name"]
+        cells = [f"*{name}*" if method["kind"] == "bound" else f"`{name}`"]
+        cells += [mean((errors.get((c, k, name)) for c in cases), 1) for cases in groups.values() for k in ks]
+        cells += [mean((landmarks.get((c, k, name)) for c in together), 2) for k in ks]
+        cells += [mean((skills.get((c, k, name)) for c in together), 2) for k in ks]
+        cells.append(mean(seconds[name], 1))
+        print("| " + " | ".join(cells) + " |")
+
+
+def landmark_errors(path: Path) -> dict[tuple[str, int, str], float]:
+    """The mean landmark error over the future phases by case, k and method."""
+    found = defaultdict(list)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] == "tre_mean":
+                found[row["case"], int(row["observe"]), row["method"]].append(float(row["value"]))
+    return {key: fmean(values) for key, values in found.items()}
+
+
+def mean(values: Iterable[float | None], digits: int) -> str:
+    """The mean of what is known, as text; a dash where nothing is."""
+    known = [v for v in values if v is not None]
+    return f"{fmean(known):.{digits}f}" if known else "–"
+
+
+if __name__ == "__main__":
+    main()
