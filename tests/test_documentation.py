@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ["docs/concepts/geometry.md"]
+PAGES = ["docs/concepts/geometry.md", "docs/concepts/landmarks.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

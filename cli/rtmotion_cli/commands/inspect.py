@@ -41,6 +41,11 @@ def show(inspection: "Inspection") -> None:
         write_line(f"{found.name}: {len(found.phases)} phases, {found.format}, {geometry(found)}")
         rows = [(p.label, f"{p.fraction:.2f}", f"{p.confidence:.2f}", len(p.files), p.evidence) for p in found.phases]
         write_table(("phase", "fraction", "confidence", "files", "evidence"), rows, ("fraction", "confidence", "files"))
+        for landmarks in found.landmarks:
+            checks = (
+                "; ".join(c.describe() for c in landmarks.checks(found.grid)) or "nothing is published to check with"
+            )
+            write_line(f"landmarks: {landmarks.name} in {', '.join(landmarks.labels)}: {checks}")
         for warning in found.warnings:
             write_line(f"warning: {warning}")
     if inspection.set_aside:
