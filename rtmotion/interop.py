@@ -104,6 +104,21 @@ def volume_to_itk(volume: Volume) -> Any:
     return image
 
 
+def stack_to_itk(frames: Tensor, grid: Grid) -> Any:
+    """The 4D ITK image of volumes on one grid, float32, along the grid's own axes.
+
+    Args:
+        frames: Shape (n, z, y, x).
+        grid: Of each frame; the image keeps its spacing, with the origin at 0 and without its direction, so that what
+            is found on it has to be turned by the direction. Frames are 1 apart along the fourth axis.
+    """
+    import itk
+
+    image = itk.image_from_array(frames.detach().cpu().float().contiguous().numpy())
+    image.SetSpacing([*(float(s) for s in grid.spacing), 1.0])
+    return image
+
+
 def grid_from_itk(image: Any) -> Grid:
     """The grid of a 3D ITK image."""
     import itk

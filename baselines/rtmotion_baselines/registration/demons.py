@@ -4,12 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rtmotion.errors import GeometryError
-from rtmotion.field import folds
-from rtmotion.interop import field_from_sitk, volume_to_sitk
+from rtmotion.interop import field_from_sitk, scalars_to_sitk, volume_to_sitk
 from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
+from rtmotion_baselines.registration.pair import region, registration_of
 
 
 @dataclass(frozen=True)
@@ -44,27 +43,21 @@ class Demons:
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`; see `rtmotion.registration.RegistrationEngine`.
 
-        Outside the mask, where there is one, both images are set to the window's lower end.
+        Outside the mask both images are set to the window's lower end.
         """
         import SimpleITK as sitk  # noqa: N813
 
         start = time.perf_counter()
-        if mask is not None and tuple(mask.shape) != fixed.grid.shape:
-            raise GeometryError(f"the mask {tuple(mask.shape)} does not lie on the fixed grid {fixed.grid.shape}")
+        keep = scalars_to_sitk(region(fixed, mask), fixed.grid)
         target = self._image(fixed)
         image = sitk.Resample(self._image(moving), target, sitk.Transform(), sitk.sitkLinear, self.window[0])
-        if mask is not None:
-            keep = volume_to_sitk(Volume(mask.to(fixed.data.dtype), fixed.grid))
-            keep = sitk.Cast(keep, sitk.sitkUInt8)
-            target, image = (sitk.Mask(i, keep, self.window[0]) for i in (target, image))
+        target, image = (sitk.Mask(i, keep, self.window[0]) for i in (target, image))
         current: Any = None
         for shrink, iterations in zip(self.shrink, self.iterations, strict=True):
             level = [_reduced(i, shrink) for i in (target, image)]
             current = self._level(level[0], level[1], current, iterations)
         whole = sitk.Resample(current, target, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkVectorFloat64, True)
-        displacement = field_from_sitk(whole)
-        folding = 100 * float(folds(displacement.data, displacement.grid).float().mean())
-        return Registration(displacement, None, time.perf_counter() - start, {"folding_percent": folding})
+        return registration_of(field_from_sitk(whole), start)
 
     def _level(self, fixed: Any, moving: Any, current: Any, iterations: int) -> Any:
         """The displacement image after one level of the pyramid."""

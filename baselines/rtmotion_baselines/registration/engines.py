@@ -68,6 +68,12 @@ _VOXELMORPH_WEIGHTS = "registration/weights/voxelmorph.safetensors"
 _CARDS = (
     Engine("svf", "native: stationary velocity field fitted to each pair", "rtmotion.registration:SvfRegistration"),
     Engine("elastix", "elastix: cubic B-splines, bending energy", f"{_ROOM}.elastix:ElastixBSpline"),
+    Engine(
+        "elastix-groupwise",
+        "elastix: all observed phases at once, to their mean",
+        f"{_ROOM}.elastix_groupwise:ElastixGroupwise",
+        groupwise=True,
+    ),
     Engine("demons", "Demons: fast symmetric forces", f"{_ROOM}.demons:Demons"),
     Engine(
         "demons-diffeomorphic",

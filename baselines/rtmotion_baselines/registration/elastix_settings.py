@@ -1,0 +1,87 @@
+"""What the pairwise and the groupwise registration by elastix have in common."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALLEST_SIDE = 4
+"""No level of a pyramid shrinks an axis under so many voxels."""
+
+
+@contextmanager
+def quiet_itk() -> "Iterator[None]":
+    """ITK's modules load at first use and warn of their own wrapping; as an error that warning crashes them."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def pyramid(size: Sequence[int], resolutions: int, *, frames: bool = False) -> list[str]:
+    """The shrink factors of all axes, level by level; an axis of frames after them is never shrunk (factor 0)."""
+    levels = [[max(1, min(2**level, n // SMALLEST_SIDE)) for n in size] for level in reversed(range(resolutions))]
+    return [str(factor) for level in levels for factor in (*level, 0)[: len(size) + frames]]
+
+
+def settings(
+    *,
+    metrics: Sequence[str],
+    schedule: Sequence[str],
+    resolutions: int,
+    grid_spacing: float,
+    iterations: int,
+    samples: int,
+    seed: int,
+) -> dict[str, list[str]]:
+    """The entries of a parameter map that pairs and groups share.
+
+    Adaptive stochastic gradient descent on random samples off the voxel grid, smoothed image pyramids, and B-spline
+    grids that are halved at each resolution.
+
+    Args:
+        metrics: elastix's names of the metric and its penalties.
+        schedule: Shrink factors (see `pyramid`).
+        resolutions: Levels of the pyramids.
+        grid_spacing: Of the B-spline's control points at the last level, mm.
+        iterations: Steps of the optimiser at each level.
+        samples: Random image samples of a step.
+        seed: Of the sampler.
+    """
+    return {
+        "FixedInternalImagePixelType": ["float"],
+        "MovingInternalImagePixelType": ["float"],
+        "UseDirectionCosines": ["true"],
+        "Registration": ["MultiMetricMultiResolutionRegistration"],
+        "FixedImagePyramid": ["FixedSmoothingImagePyramid"],
+        "MovingImagePyramid": ["MovingSmoothingImagePyramid"],
+        "ImagePyramidSchedule": list(schedule),
+        "Resampler": ["DefaultResampler"],
+        "Optimizer": ["AdaptiveStochasticGradientDescent"],
+        "AutomaticParameterEstimation": ["true"],
+        "HowToCombineTransforms": ["Compose"],
+        "FinalGridSpacingInPhysicalUnits": [str(grid_spacing)] * 3,
+        "Metric": list(metrics),
+        "NumberOfResolutions": [str(resolutions)],
+        "MaximumNumberOfIterations": [str(iterations)],
+        "ImageSampler": ["RandomCoordinate"] * len(metrics),
+        "NumberOfSpatialSamples": [str(samples)],
+        "NewSamplesEveryIteration": ["true"],
+        "MaximumNumberOfSamplingAttempts": ["8"],
+        "RequiredRatioOfValidSamples": ["0.05"],
+        "RandomSeed": [str(seed)],
+        "WriteResultImage": ["false"],
+        "DefaultPixelValue": ["-1000"],
+    }
+
+
+def parameter_object(entries: dict[str, list[str]]) -> Any:
+    """The parameter object of elastix with one map."""
+    import itk
+
+    collection = itk.ParameterObject.New()
+    collection.AddParameterMap(entries)
+    return collection
