@@ -10,6 +10,7 @@ import torch
 from rtmotion.errors import PhaseError, UnknownNameError
 from rtmotion.evaluation.intensity import mae
 from rtmotion.evaluation.regions import body_mask
+from rtmotion.field import DisplacementField
 from rtmotion.forecasting import Forecast
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume, cyclic_distance
 from rtmotion.types import ScalarVolume
@@ -57,6 +58,9 @@ def cyclic_nearest(observed: PhaseSequence, target: Phase) -> ScalarVolume:
     return observed.volumes[-1 if to_first > since_last + TIE else 0].hu
 
 
+COPIED = {"persistence": -1, "first-phase": 0}
+"""The place among the observed phases of the one that a baseline copies whatever the target is."""
+
 PREDICTIONS: dict[str, Predict] = {
     "persistence": persistence,
     "first-phase": first_phase,
@@ -88,7 +92,11 @@ class ClosestObserved:
 
 @dataclass(frozen=True)
 class TrivialForecaster:
-    """A forecaster that takes every target phase from the observed volumes; it has no displacement fields."""
+    """A forecaster that takes every target phase from the observed volumes.
+
+    Where it copies one and the same phase, nothing moves: it has fields, of zero, from that phase. The others have
+    none: a mean is no phase, and copies of several phases have no one reference.
+    """
 
     name: str
     predict: Predict
@@ -99,7 +107,19 @@ class TrivialForecaster:
         """Forecasts the target phases; see `rtmotion.forecasting.Forecaster`. A trace changes nothing."""
         start = time.perf_counter()
         volumes = tuple(Volume(self.predict(observed, target), observed.grid) for target in targets)
-        return Forecast(self.name, tuple(targets), volumes, seconds={"copy": time.perf_counter() - start})
+        copied = COPIED.get(self.name)
+        still = None
+        if copied is not None:
+            # one field for all targets: it is the same and nobody writes to it
+            still = (DisplacementField(torch.zeros(3, *observed.grid.shape), observed.grid),) * len(targets)
+        return Forecast(
+            self.name,
+            tuple(targets),
+            volumes,
+            None if copied is None else observed.phases[copied],
+            still,
+            seconds={"copy": time.perf_counter() - start},
+        )
 
 
 def create(name: str, truth: PhaseSequence | None = None) -> TrivialForecaster:

@@ -1,26 +1,15 @@
 """`rtmotion compare`: looks at every case first, then runs the methods over all of them and writes the report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rtmotion.errors import PhaseError, ReadError, RtmotionError
+from rtmotion.errors import RtmotionError
 from rtmotion.methods import find_method
-from rtmotion_cli.cases import inspect_paths, said_while_reading, versions
+from rtmotion_cli.comparison_cases import FIRST_SEED, look_at_cases, make_case, phantom_cases
+from rtmotion_cli.forecast_files import SaveForecast
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    from rtmotion.evaluation.cohort import Case
-    from rtmotion.evaluation.protocol import MetricRow
-    from rtmotion.forecasting import Forecast
-    from rtmotion.sequence import PhaseSequence
-    from rtmotion_data.found import FoundSequence
-
-QUICK_METHODS = ("video", "svf+closure", "svf+linear")
-"""What is run where no methods are named; the trivial baselines and the bounds always run."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +17,7 @@ class ComparisonRequest:
     """What the user asked for.
 
     Attributes:
-        paths: The inputs, one case each.
+        paths: The inputs, one case each; may be empty where there are phantoms.
         observe: Numbers of observed phases.
         methods: Names of forecasters.
         out: Output folder.
@@ -37,6 +26,13 @@ class ComparisonRequest:
         study: Which study, where a folder holds several.
         device: Torch device.
         seed: Of everything random.
+        registered: Whether the metrics are measured that register each prediction to the truth.
+        preset: The name of the preset that the methods came from, or None.
+        phantoms: Number of generated patients.
+        phantom_seed: Seed of the first of them.
+        phantom_spacing: Their voxel size, mm.
+        workers: Processes on this machine; None decides by the cases and the cores.
+        threads: Of the numerical libraries in each process.
     """
 
     paths: tuple[Path, ...]
@@ -48,6 +44,13 @@ class ComparisonRequest:
     study: str | None = None
     device: str = "cpu"
     seed: int = 0
+    registered: bool = True
+    preset: str | None = None
+    phantoms: int = 0
+    phantom_seed: int = FIRST_SEED
+    phantom_spacing: float = 3.0
+    workers: int | None = None
+    threads: int = 1
 
 
 def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, Any]:
@@ -62,30 +65,38 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
     """
     if not request.methods:
         raise RtmotionError("--methods names no method; rtmotion methods lists them")
+    if not request.paths and not request.phantoms:
+        raise RtmotionError("there is nothing to compare on: give a PATH for each case, or --phantoms N, or both")
     for name in request.methods:
         find_method(name)
     check_output(request.out)
-    found = look_at_cases(request, terminal)
+    found = look_at_cases(request.paths, request.observe, request.out, request.study, terminal)
 
     from rtmotion.evaluation.cohort import folder_name
     from rtmotion.evaluation.comparison import compare
+    from rtmotion.evaluation.protocol import UNITS
+    from rtmotion.evaluation.scores import REGISTERED
     from rtmotion.report import write_comparison_report
 
-    cases = [
-        make_case(name, path, f, request.study) for (name, f), path in zip(found.items(), request.paths, strict=True)
-    ]
-    saver = SaveForecast({folder_name(name): f for name, f in found.items()}, request.device, request.seed)
+    generated = phantom_cases(request.phantoms, request.phantom_seed, request.phantom_spacing, request.observe)
+    read = {n: make_case(n, path, f, request.study) for (n, f), path in zip(found.items(), request.paths, strict=True)}
     with terminal.progress("comparing") as step:
         summary = compare(
-            cases,
+            [*read.values(), *generated.values()],
             request.observe,
             request.methods,
             request.out,
             scheduler=request.scheduler,
+            workers=request.workers,
             device=request.device,
             seed=request.seed,
             keep_volumes=request.keep_volumes,
-            save_forecast=saver,
+            save_forecast=SaveForecast(
+                {folder_name(name): f for name, f in found.items()}, request.device, request.seed
+            ),
+            metrics=None if request.registered else [name for name in UNITS if name not in REGISTERED],
+            threads=request.threads,
+            about=about(request, list(generated)),
             progress=lambda done, total, what: step(what, done, total),
         )
     with terminal.progress("building the report"):
@@ -94,84 +105,13 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
     return summary
 
 
-def look_at_cases(request: ComparisonRequest, terminal: Terminal) -> "dict[str, FoundSequence]":
-    """What is at each path by the name of its case, in the order of the paths.
-
-    Raises:
-        RtmotionError: If a path holds no sequence or several, or has too few phases for a k.
-    """
-    found: dict[str, FoundSequence] = {}
-    for path in request.paths:
-        sequences = inspect_paths([path], terminal, request.study).sequences
-        if len(sequences) != 1:
-            names = ", ".join(s.name for s in sequences) or "none"
-            raise ReadError(f"{path}: one phase sequence is needed for a case, found {names}; choose one with --study")
-        count = len(sequences[0].phases)
-        for k in request.observe:
-            if not 2 <= k < count:
-                raise PhaseError(f"--observe {k}: {path} has {count} phases, so that 2 to {count - 1} can be observed")
-        check_output(request.out, [file for phase in sequences[0].phases for file in phase.files])
-        found[unique_name(sequences[0].name, path, found)] = sequences[0]
-    terminal.warn([f"{name}: {w}" for name, f in found.items() for w in f.warnings])
-    return found
-
-
-def unique_name(name: str, path: Path, taken: "dict[str, FoundSequence]") -> str:
-    """The name of a case, with the folder above or a number where another case has it already."""
-    candidates = [name, f"{path.absolute().parent.name} {name}", *(f"{name} {i}" for i in range(2, len(taken) + 3))]
-    return next(c for c in candidates if c.lower() not in {t.lower() for t in taken})
-
-
-def make_case(name: str, path: Path, found: "FoundSequence", study: str | None) -> "Case":
-    """The case as the evaluator takes it; its fingerprint changes when a file does."""
-    from rtmotion.evaluation.cohort import Case
-
-    files = sorted({file for phase in found.phases for file in phase.files})
-    states = [f"{file.absolute()} {(state := file.stat()).st_size} {state.st_mtime_ns}" for file in files]
-    return Case(name, partial(load_sequence, path.absolute(), study), "\n".join(states))
-
-
-def load_sequence(path: Path, study: str | None) -> "PhaseSequence":
-    """The sequence at a path; a function of a module, so that it travels to another process."""
-    from rtmotion_data.inspection import read
-
-    with said_while_reading():
-        return read(path, study=study)[0]
-
-
-@dataclass(frozen=True)
-class SaveForecast:
-    """Writes a forecast's own files into its folder of the comparison; travels to another process.
-
-    Attributes:
-        found: What was found of each case, by the name of its folder.
-        device: Torch device.
-        seed: Of everything random.
-    """
-
-    found: "dict[str, FoundSequence]"
-    device: str
-    seed: int
-
-    def __call__(
-        self,
-        folder: Path,
-        forecast: "Forecast",
-        observed: "PhaseSequence",
-        truth: "PhaseSequence",
-        rows: "Sequence[MetricRow]",
-        *,
-        keep_volumes: bool,
-    ) -> None:
-        """See `rtmotion.evaluation.cohort.ForecastWriter`; the folder is `<case>/<k>/<method>`."""
-        if not keep_volumes:
-            return
-        from rtmotion_data.writers.forecast import write_forecast
-
-        case = self.found[folder.parent.parent.name]
-        write_forecast(
-            folder, forecast, observed, case, metrics=rows, device=self.device, seed=self.seed, versions=versions()
-        )
+def about(request: ComparisonRequest, generated: list[str]) -> dict[str, Any]:
+    """What summary.json says of the request beyond what the evaluator knows."""
+    facts: dict[str, Any] = {"preset": request.preset}
+    if generated:
+        first, spacing = request.phantom_seed, request.phantom_spacing
+        facts["phantoms"] = {"cases": generated, "first_seed": first, "spacing_mm": spacing}
+    return facts
 
 
 def report_failures(summary: dict[str, Any], request: ComparisonRequest, terminal: Terminal) -> None:

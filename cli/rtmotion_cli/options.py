@@ -15,7 +15,6 @@ InputPath = Annotated[
     list[Path],
     typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or several 3D images, one a phase.", show_default=False),
 ]
-Cases = Annotated[list[Path], typer.Argument(metavar="PATH...", help=f"One case each. {PATH_HELP}", show_default=False)]
 
 Study = Annotated[
     str | None, typer.Option("--study", help="Which study, where the folder holds several (inspect lists them).")

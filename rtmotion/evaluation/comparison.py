@@ -1,7 +1,7 @@
 """Comparison of methods over cases and k, under one protocol."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -49,6 +49,7 @@ def compare(
     save_forecast: ForecastWriter | None = None,
     metrics: Sequence[str] | None = None,
     threads: int = 1,
+    about: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Runs methods over cases, scores them against the true phases, and writes results.csv and summary.json.
@@ -74,6 +75,7 @@ def compare(
         metrics: Names of the metrics wanted, which must hold the one that skill is computed from; None takes all.
         threads: Of the numerical libraries in each process. The numbers do not depend on how many processes there are;
             with other threads, registrations may differ in their last bits.
+        about: What else summary.json is to say of the comparison, JSON-compatible.
         progress: Told of each finished result.
 
     Returns:
@@ -107,7 +109,12 @@ def compare(
             progress(len(results), total, f"{result.case}, k={result.observe}, {result.method}")
     place = {(c.name, k, m.name): i for i, (c, k, m) in enumerate(_tasks(cases, plan))}
     results.sort(key=lambda r: place[r.case, r.observe, r.method])
-    summary = {"schema": SCHEMA, **_about(cases, plan, methods), **summarise(results, methods, seed)}
+    summary = {
+        "schema": SCHEMA,
+        **(about or {}),
+        **_about(cases, plan, methods),
+        **summarise(results, methods, seed),
+    }
     write_results_csv(results, plan.out / "results.csv")
     write_json(summary, plan.out / "summary.json")
     return summary

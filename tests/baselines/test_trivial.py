@@ -23,7 +23,11 @@ def predicted(name: str, sequence: PhaseSequence, k: int) -> list[float]:
     observed, truth = sequence.observe(k)
     forecast = create(name).forecast(observed, truth.phases)
     assert forecast.targets == truth.phases
-    assert forecast.displacements is None
+    copied = {"persistence": observed.phases[-1], "first-phase": observed.phases[0]}.get(name)
+    assert forecast.reference == copied
+    # nothing moves where one phase is copied
+    assert (forecast.displacements is None) == (copied is None)
+    assert all(f.grid == GRID and not f.data.any() for f in forecast.displacements or ())
     assert all(v.grid == GRID and v.data.dtype == torch.float32 for v in forecast.volumes)
     assert all(float(v.data.std()) < 1e-6 for v in forecast.volumes)
     return [float(v.data[0, 0, 0]) for v in forecast.volumes]
