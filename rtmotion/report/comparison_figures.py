@@ -1,158 +1,138 @@
-"""The plots of a comparison, as plotly's dictionaries; colours are names that the page fills in."""
+"""The line plots of a comparison, as plotly's dictionaries; colours are names that the page fills in.
+
+Every trace says in `meta` what it shows (`method`, `kind`, and `k` where it is of one number of observed phases), so
+that the page can choose.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rtmotion.report.figures import Figure, clean, layout
+from rtmotion.report.comparison_bars import against_figure, difference_figure, memory_figure, stages_figure
+from rtmotion.report.comparison_heat import skill_figure
+from rtmotion.report.figures import Figure, layout
+from rtmotion.report.method_styles import method_styles
 
 Entry = Mapping[str, Any]
 
-COLOURS = ("var:predicted", "#e4792b", "#1aa37a", "#a259c4", "#d1495b", "#8c6d46", "#2aa7c9", "#b8860b")
+SHORTEST_SECONDS = 1e-3
+"""Whatever is quicker is drawn here: a copy takes no time, and the axis has no end."""
+
 REPEAT_4DCT_MM = 1.97
 """Tumour centre in two 4D CTs of one patient, in the literature: motion is not known better than this."""
-
-DASHES = {"trivial": "dot", "bound": "dash"}
 
 
 def comparison_figures(summary: Mapping[str, Any]) -> dict[str, Figure]:
     """The plots that a comparison's summary allows, by name."""
     entries = summary["summary"]
-    styles = _styles(entries)
+    styles = method_styles(entries)
+    steps = {"dtick": 1}
+    landmarks = layout("phases ahead", "TRE, mean, mm", xaxis=steps, yaxis={"rangemode": "tozero"}, **_floor())
     found = {
         "observe": _over_observe(entries, styles),
-        "horizon": _menu(
-            entries, styles, "body_mae", layout("phases ahead", "MAE in the body, HU", xaxis={"dtick": 1})
+        "horizon": _horizon(
+            entries, styles, "body_mae", "HU", layout("phases ahead", "MAE in the body, HU", xaxis=steps)
         ),
-        "horizon_tre": _menu(
-            entries,
-            styles,
-            "landmarks_tre_mean",
-            layout("phases ahead", "TRE, mean, mm", xaxis={"dtick": 1}, yaxis={"rangemode": "tozero"}, **_floor()),
-        ),
-        "cases": _cases(summary["per_case"], styles),
+        "horizon_tre": _horizon(entries, styles, "landmarks_tre_mean", "mm", landmarks),
+        "skill": skill_figure(summary["per_case"], styles),
         "cost": _cost(entries, styles),
+        "difference": difference_figure(entries, styles),
+        "against": against_figure(summary.get("against", ()), styles),
+        "stages": stages_figure(entries, styles),
+        "memory": memory_figure(entries, styles),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _styles(entries: Sequence[Entry]) -> dict[str, Figure]:
-    """Method to the looks of its line: a colour where it competes, grey where it is trivial or a bound."""
-    styles: dict[str, Figure] = {}
-    competing = 0
-    for entry in entries:
-        name, kind = str(entry["method"]), entry["kind"]
-        if name in styles:
-            continue
-        aside = kind in DASHES
-        colour = "var:reference" if kind == "trivial" else "var:truth" if aside else COLOURS[competing % len(COLOURS)]
-        competing += not aside
-        label = f"{clean(name)} ({kind})" if aside else clean(name)
-        styles[name] = {
-            "name": label,
-            "legendgroup": clean(name),
-            "line": {"color": colour, "dash": DASHES.get(kind, "solid"), "width": 1.5 if aside else 2.6},
-            "marker": {"color": colour, "size": 5 if aside else 8},
-        }
-    return styles
-
-
 def _over_observe(entries: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | None:
+    """The error against the number of observed phases; nothing where there is one alone."""
     data = []
     for name, style in styles.items():
-        points = [(e["observe"], e["error"]) for e in entries if e["method"] == name and e["error"] is not None]
+        points = sorted((e["observe"], e["error"]) for e in entries if e["method"] == name and e["error"] is not None)
         if points:
-            x, y = zip(*sorted(points), strict=True)
-            data.append(
-                {"type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y), **style, **_hover("HU")}
-            )
-    more: Figure = {"hovermode": "closest", **_legend_right()}
-    return (
-        {"data": data, "layout": layout("observed phases (k)", "MAE, HU", xaxis={"dtick": 1}, **more)} if data else None
-    )
+            data.append({**_line(points, "HU"), **style})
+    if len({e["observe"] for e in entries}) < 2 or not data:
+        return None
+    return {
+        "data": data,
+        "layout": _legend_right(layout("observed phases (k)", "MAE in the body, HU", xaxis={"dtick": 1})),
+    }
 
 
-def _menu(entries: Sequence[Entry], styles: Mapping[str, Figure], quantity: str, around: Figure) -> Figure | None:
-    """Error versus horizon, with a menu that chooses k."""
-    data, of_k = [], []
-    for entry in entries:
-        points = [(h["ahead"], h[quantity]) for h in entry["horizon"] if h.get(quantity) is not None]
-        if not points:
-            continue
-        x, y = zip(*points, strict=True)
-        unit = "mm" if "tre" in quantity else "HU"
-        line = {"type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y)}
-        data.append({**line, **styles[entry["method"]], **_hover(unit)})
-        of_k.append(entry["observe"])
-    return _with_menu(data, of_k, around)
-
-
-def _cases(per_case: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | None:
-    """The error of every method on every case, with a menu that chooses k."""
-    data, of_k = [], []
-    for observe in sorted({c["observe"] for c in per_case}):
-        for name, style in styles.items():
-            of_method = [
-                c for c in per_case if (c["observe"], c["method"]) == (observe, name) and c["error"] is not None
-            ]
-            if of_method:
-                points = {"x": [clean(c["case"]) for c in of_method], "y": [c["error"] for c in of_method]}
-                data.append({"type": "scatter", "mode": "markers", **points, **style, **_hover("HU")})
-                of_k.append(observe)
-    return _with_menu(
-        data,
-        of_k,
-        layout("", "MAE in the body, HU", xaxis={"type": "category", "range": [-0.6, len(_names(per_case)) - 0.4]}),
-    )
-
-
-def _names(per_case: Sequence[Entry]) -> list[str]:
-    return list(dict.fromkeys(str(c["case"]) for c in per_case))
+def _horizon(
+    entries: Sequence[Entry], styles: Mapping[str, Figure], quantity: str, unit: str, around: Figure
+) -> Figure | None:
+    """A metric against the number of phases ahead."""
+    data = []
+    for name, style in styles.items():
+        for entry in (e for e in entries if e["method"] == name):
+            points = [(h["ahead"], h[quantity]) for h in entry["horizon"] if h.get(quantity) is not None]
+            if points:
+                data.append({**_line(points, unit), **_of(style, entry)})
+    return {"data": data, "layout": _legend_right(around)} if data else None
 
 
 def _cost(entries: Sequence[Entry], styles: Mapping[str, Figure]) -> Figure | None:
-    """Error against computing time, with a menu that chooses k."""
-    data, of_k = [], []
-    for entry in entries:
-        if entry["error"] is None or not entry["seconds"]:
-            continue
-        style = styles[entry["method"]]
-        point = {"x": [entry["seconds"]], "y": [entry["error"]], "mode": "markers"}
-        hover = {"hovertemplate": "%{x:.2f} s, %{y:.1f} HU<extra>%{fullData.name}</extra>"}
-        marker = {**style["marker"], "size": 9 if style["marker"]["size"] == 5 else 13}
-        data.append({"type": "scatter", **point, **style, "marker": marker, **hover})
-        of_k.append(entry["observe"])
-    return _with_menu(
-        data, of_k, layout("seconds for a forecast", "MAE in the body, HU", xaxis={"type": "log", "dtick": 1})
+    """Error against computing time; a line joins what is beaten in both by no other method."""
+    data: list[Figure] = []
+    for observe in sorted({e["observe"] for e in entries}):
+        shown = [e for e in entries if e["observe"] == observe and e["error"] is not None and e["seconds"]]
+        front = _front([e for e in shown if e["kind"] != "bound"])
+        if front:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": [_drawn(e) for e in front],
+                    "y": [e["error"] for e in front],
+                    "line": {"color": "var:line", "width": 6, "shape": "hv"},
+                    "name": "not beaten in both",
+                    "hoverinfo": "skip",
+                    "meta": {"k": observe},
+                }
+            )
+        for entry in sorted(shown, key=lambda e: list(styles).index(e["method"])):
+            style = styles[entry["method"]]
+            size = style["marker"]["size"] + 4
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": [_drawn(entry)],
+                    "y": [entry["error"]],
+                    **_of(style, entry),
+                    "marker": {**style["marker"], "size": size},
+                    "customdata": [entry["seconds"]],
+                    "hovertemplate": "%{customdata:.3g} s, %{y:.1f} HU<extra>%{fullData.name}</extra>",
+                }
+            )
+    around = layout(
+        "seconds for a forecast", "MAE in the body, HU", xaxis={"type": "log", "dtick": 1, "exponentformat": "none"}
     )
+    return {"data": data, "layout": _legend_right(around)} if data else None
 
 
-def _with_menu(data: list[Figure], of_k: Sequence[int], around: Figure) -> Figure | None:
-    """The figure with one button a number of observed phases; the middle one is shown first."""
-    if not data:
-        return None
-    known = sorted(set(of_k))
-    first = 5 if 5 in known else known[len(known) // 2]
-    for trace, k in zip(data, of_k, strict=True):
-        trace["visible"] = k == first
-    buttons = [
-        {"label": f"k = {k}", "method": "restyle", "args": [{"visible": [other == k for other in of_k]}]} for k in known
-    ]
-    menu = {
-        "type": "buttons",
-        "direction": "right",
-        "active": known.index(first),
-        "buttons": buttons,
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "bgcolor": "var:card",
-        "bordercolor": "var:line",
-        "font": {"size": 12, "color": "var:ink"},
-        "pad": {"b": 4, "t": 0, "l": 0, "r": 0},
-    }
-    more = {"updatemenus": [menu]} if len(known) > 1 else {}
-    return {"data": data, "layout": {**around, **_legend_right(), "hovermode": "closest", **more}}
+def _drawn(entry: Entry) -> float:
+    return max(float(entry["seconds"]), SHORTEST_SECONDS)
+
+
+def _front(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that no other beats both in error and in seconds, quickest first."""
+    front: list[Entry] = []
+    for entry in sorted(entries, key=lambda e: (e["seconds"], e["error"])):
+        if not front or entry["error"] < front[-1]["error"]:
+            front.append(entry)
+    return front
+
+
+def _of(style: Figure, entry: Entry) -> Figure:
+    """The looks of a method, for one number of observed phases."""
+    return {**style, "meta": {**style["meta"], "k": entry["observe"]}}
+
+
+def _line(points: Sequence[tuple[float, float]], unit: str) -> Figure:
+    x, y = zip(*points, strict=True)
+    hover = f"%{{x}}: %{{y:.2f}} {unit}<extra>%{{fullData.name}}</extra>"
+    return {"type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y), "hovertemplate": hover}
 
 
 def _floor() -> Figure:
@@ -172,9 +152,6 @@ def _floor() -> Figure:
     }
 
 
-def _legend_right() -> Figure:
-    return {"legend": {"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font": {"size": 11}}}
-
-
-def _hover(unit: str) -> Figure:
-    return {"hovertemplate": f"%{{x}}: %{{y:.2f}} {unit}<extra>%{{fullData.name}}</extra>"}
+def _legend_right(around: Figure) -> Figure:
+    legend = {"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font": {"size": 11}}
+    return {**around, "legend": legend, "hovermode": "closest"}

@@ -100,10 +100,12 @@ def bullets(texts: Sequence[str]) -> str:
 
 
 def pairs(values: Mapping[str, Any]) -> str:
-    """A table of names and values; a value that is a mapping or list is shown as JSON."""
+    """A table of names and values; a list of plain values is joined by commas, other lists and mappings are JSON."""
     rows = []
     for name, value in values.items():
+        simple = isinstance(value, list) and not any(isinstance(v, (dict, list)) for v in value)
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+        text = ", ".join(map(str, value)) if simple else text
         rows.append(f'<tr><td class="left">{escape(str(name))}</td><td class="wrap">{escape(text)}</td></tr>')
     return f"<table><tbody>{''.join(rows)}</tbody></table>" if rows else ""
 
@@ -118,11 +120,11 @@ def cell(value: float | None, classes: str = "", text: str | None = None) -> str
     """A cell of a sortable table.
 
     Args:
-        value: What it is sorted by; None comes last, whichever way the table is sorted.
+        value: What it is sorted by, to six digits; None comes last, whichever way the table is sorted.
         classes: CSS classes.
         text: What is shown; None shows the number.
     """
-    sort = "" if value is None else repr(float(value))
+    sort = "" if value is None else f"{value:.6g}"
     shown = number(value) if text is None else text
     names = f' class="{escape(classes, quote=True)}"' if classes else ""
     return f'<td{names} data-value="{sort}">{escape(shown)}</td>'

@@ -18,8 +18,8 @@ from rtmotion.report.slices import SPRITE_COLUMNS, TONE_HU, TONE_LEVEL, VIEWS, d
 from rtmotion.report.viewer import embedded, viewer
 from rtmotion.sequence import PhaseSequence
 
-SUMMARY_BUDGET = 165_000
-"""Bytes of JPEG in a light page: 220 kB as base64, beside 60 kB of script, style and tables."""
+SUMMARY_BUDGET = 150_000
+"""Bytes of JPEG in a light page: 200 kB as base64, beside up to 90 kB of script, style and tables."""
 
 SIZES = ((256, 84), (256, 74), (224, 70), (192, 66), (160, 62), (128, 56), (96, 50))
 """Longer side of an image in pixels and JPEG quality, best first; the first that fits the budget is taken."""

@@ -22,12 +22,13 @@ function inColours(value) {
   return value;
 }
 
-async function drawPlots() {
+/* Draws the plots; `adapt` changes a figure before it is drawn. Returns what draws them again. */
+async function drawPlots(adapt = (figure) => figure) {
   const figures = readJson("figures");
   const places = [...document.querySelectorAll("[data-figure]")].filter((p) => figures[p.dataset.figure]);
-  if (!places.length) return;
+  if (!places.length) return () => {};
   const draw = () => places.forEach((place) => {
-    const figure = inColours(figures[place.dataset.figure]);
+    const figure = inColours(adapt(figures[place.dataset.figure], place));
     Plotly.react(place, figure.data, figure.layout, {
       displaylogo: false, displayModeBar: "hover", responsive: true, showSendToCloud: false, showEditInChartStudio: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
@@ -39,29 +40,34 @@ async function drawPlots() {
     document.head.append(script);
   } catch (error) {
     places.forEach((p) => { p.textContent = "This browser cannot unpack the plots; any browser since 2023 can."; });
-    return;
+    return () => {};
   }
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   document.documentElement.dataset.plots = "ready";
+  return draw;
 }
 
+/* Tables are sorted by a click on a heading, each of their bodies by itself; missing values come last. */
+const MISSING = new Set(["", "–"]);
+
 function sortable(table) {
-  const body = table.tBodies[0];
-  [...table.tHead.rows[0].cells].forEach((head, column) => {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
     head.tabIndex = 0;
     const sort = () => {
       const up = head.getAttribute("aria-sort") !== "ascending";
-      [...table.tHead.rows[0].cells].forEach((h) => h.setAttribute("aria-sort", "none"));
+      heads.forEach((h) => h.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
       const compare = (a, b) => {
         const [x, y] = [key(a), key(b)];
-        if (x === "" || y === "") return (x === "") - (y === "");  // what was not measured comes last
-        const numbers = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
-        return (up ? 1 : -1) * (numbers ? x - y : x.localeCompare(y));
+        if (MISSING.has(x) || MISSING.has(y)) return MISSING.has(x) - MISSING.has(y);
+        return (up ? 1 : -1) * (!isNaN(x) && !isNaN(y) ? x - y : x.localeCompare(y, undefined, { numeric: true }));
       };
-      body.append(...[...body.rows].sort(compare));
+      for (const body of table.tBodies) {
+        body.append(...[...body.rows].filter((row) => !row.classList.contains("apart")).sort(compare));
+      }
     };
     head.setAttribute("aria-sort", "none");
     head.addEventListener("click", sort);
