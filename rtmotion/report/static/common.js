@@ -22,18 +22,25 @@ function inColours(value) {
   return value;
 }
 
+/* On paper nothing follows the size of the page by itself: A4, landscape. */
+let paper = false;
+const printing = () => paper || matchMedia("print").matches;
+const PAPER = { whole: 960, half: 460 };
+
 /* Draws the plots; `adapt` changes a figure before it is drawn. Returns what draws them again. */
 async function drawPlots(adapt = (figure) => figure) {
   const figures = readJson("figures");
   const places = [...document.querySelectorAll("[data-figure]")].filter((p) => figures[p.dataset.figure]);
   if (!places.length) return () => {};
-  const draw = () => places.forEach((place) => {
+  const drawOne = (place) => {
     const figure = inColours(adapt(figures[place.dataset.figure], place));
-    Plotly.react(place, figure.data, figure.layout, {
+    const width = printing() ? { width: place.closest(".plots, .two") ? PAPER.half : PAPER.whole } : {};
+    Plotly.react(place, figure.data, { ...figure.layout, ...width }, {
       displaylogo: false, displayModeBar: "hover", responsive: true, showSendToCloud: false, showEditInChartStudio: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     });
-  });
+  };
+  const draw = () => places.forEach(drawOne);
   try {
     const script = document.createElement("script");
     script.textContent = new TextDecoder().decode(await gunzip(document.getElementById("plotly").textContent));
@@ -42,8 +49,14 @@ async function drawPlots(adapt = (figure) => figure) {
     places.forEach((p) => { p.textContent = "This browser cannot unpack the plots; any browser since 2023 can."; });
     return () => {};
   }
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  for (const place of places) {
+    drawOne(place);
+    await new Promise((done) => setTimeout(done));  // the page answers between two plots
+  }
+  for (const event of ["beforeprint", "afterprint"]) {
+    addEventListener(event, () => { paper = event === "beforeprint"; draw(); });
+  }
+  for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", draw);
   document.documentElement.dataset.plots = "ready";
   return draw;
 }

@@ -68,7 +68,7 @@ function visible({ meta = {} }) {
   if (meta.k !== undefined && meta.k !== choice.plotK) return false;
   if (meta.method === undefined) return true;
   if (!passes(meta.method, meta.kind)) return false;
-  return choice.hidden.has(meta.method) ? "legendonly" : true;
+  return choice.hidden.has(meta.method) ? (printing() ? false : "legendonly") : true;
 }
 
 /* A trace with one row a method, without those that are not to be seen. */
@@ -159,7 +159,10 @@ async function start() {
   lines("main");
   showMetrics();
   show();
+  let chosenMeanwhile = false;
+  redrawPlots = () => { chosenMeanwhile = true; };
   redrawPlots = await drawPlots(adapt);
+  if (chosenMeanwhile) redrawPlots();
   linkLegends();
 }
 
