@@ -8,7 +8,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -159,8 +160,30 @@ def fingerprint(case: Case, observe: int, method: Method, plan: Plan) -> str:
     """A hash of everything that a result depends on."""
     parts = [rtmotion.__version__, PROTOCOL_VERSION, case.name, case.fingerprint, observe, plan.device, plan.seed]
     parts += [plan.threads, None if plan.metrics is None else sorted(plan.metrics)]
-    card = [method.name, method.kind, method.target, sorted(map(str, method.options.items()))]
+    card = [method.name, method.kind, method.target, sorted(map(str, method.options.items())), _weights_hash(method)]
     return hashlib.sha256(json.dumps([parts, card]).encode()).hexdigest()[:16]
+
+
+def _weights_hash(method: Method) -> str | None:
+    """A hash of the method's weights, so that results of other weights are redone; None where there are none."""
+    if method.weights is None:
+        return None
+    if method.weights.startswith("$"):
+        path = Path(os.environ.get(method.weights[1:], ""))
+    else:
+        found = find_spec(method.target.partition(".")[0])
+        path = Path(found.origin or "").parent / method.weights if found else Path(method.weights)
+    if not path.is_file():
+        return None
+    state = path.stat()
+    return _file_hash(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _file_hash(path: Path, size: int, changed: int) -> str:
+    """Read again only when size or time of change are others."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def stored_result(case: Case, observe: int, method: Method, plan: Plan) -> Result | None:
