@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rtmotion.report.figures import METRIC_NAMES
 from rtmotion.report.method_styles import kind_rank, ordered_methods
+from rtmotion.report.metric_names import METRIC_NAMES
 from rtmotion.report.page import cell, number, table
 from rtmotion.report.table_parts import Entry, grouped_table, heads, kind_cell, p_text, row_of, signed, skill_text
 
@@ -95,7 +95,7 @@ def case_table(summary: Mapping[str, Any], rows: Sequence[Entry], links: Links) 
     """Every case, k and method, with the way to its own page; what failed says so."""
     means = phase_means(rows)
     kinds = {str(m["name"]): str(m["kind"]) for m in summary["methods"]}
-    failed = {(str(f["case"]), int(f["observe"]), str(f["method"])) for f in summary["failures"]}
+    failed = {(str(f["case"]), int(f["observe"]), str(f["method"])): str(f["error"]) for f in summary["failures"]}
     columns = (
         ("case", "", ""),
         ("method", "", ""),
@@ -113,7 +113,8 @@ def case_table(summary: Mapping[str, Any], rows: Sequence[Entry], links: Links) 
         key = (str(c["case"]), int(c["observe"]), str(c["method"]))
         tre = means.get((*key, "landmarks", "tre_mean"))
         link = f'<a href="{escape(links[key], quote=True)}">open</a>' if key in links else ""
-        link = '<span class="failed">failed</span>' if key in failed else link
+        if key in failed:
+            link = f'<span class="failed" title="{escape(failed[key])}">failed</span>'
         lines.append(
             f"{row_of(key[2], kinds.get(key[2], ''), key[1], key[0])}<td>{escape(key[0])}</td>"
             f'<td class="left">{escape(key[2])}</td>{cell(key[1], text=str(key[1]))}'

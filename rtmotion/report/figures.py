@@ -7,24 +7,6 @@ Figure = dict[str, Any]
 Row = Mapping[str, Any]
 
 REGION_COLOURS = ("var:predicted", "#e4792b", "#1aa37a", "#a259c4", "#d1495b", "#8c6d46")
-METRIC_NAMES = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "ncc": "NCC",
-    "change": "change score",
-    "tre_mean": "TRE, mean",
-    "tre_sd": "TRE, SD",
-    "tre_p95": "TRE, 95th percentile",
-    "tre_max": "TRE, max",
-    "tre_mean_snapped": "TRE, mean, snapped",
-    "tre_identity": "TRE without forecast",
-    "dsc": "DSC",
-    "hd95": "HD95",
-    "mda": "mean distance to agreement",
-    "crps": "CRPS",
-}
 
 
 def layout(x: str, y: str, **more: Any) -> Figure:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rtmotion.report.figures import METRIC_NAMES
+from rtmotion.report.metric_names import METRIC_NAMES
 from rtmotion.report.page import card, cell, table
 
 CANNOT_KNOW = (

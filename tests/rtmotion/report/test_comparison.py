@@ -11,10 +11,12 @@ import pytest
 
 from rtmotion.errors import ReadError
 from rtmotion.evaluation.cohort import result_folder
+from rtmotion.evaluation.protocol import UNITS
 from rtmotion.report import render_comparison_report, write_comparison_report
 from rtmotion.report.comparison_figures import comparison_figures
 from rtmotion.report.gallery import find_pictures, gallery, missing_pictures
 from rtmotion.report.method_styles import method_styles
+from rtmotion.report.metric_names import METRIC_NAMES
 from tests.rtmotion.report import cohort
 
 LARGEST_PAGE = 8_000_000
@@ -126,6 +128,10 @@ def test_bounds_stand_apart_and_methods_by_kind(summary: dict[str, Any]) -> None
     assert "they know the answer" in bounds
     assert "persistence" not in bounds
     assert list(method_styles(summary["summary"])) == ["video", "broken", "persistence", "oracle-svf"]
+
+
+def test_every_metric_of_the_protocol_has_a_name() -> None:
+    assert set(METRIC_NAMES) == set(UNITS)
 
 
 def test_figures(summary: dict[str, Any]) -> None:
