@@ -141,3 +141,19 @@ def test_a_large_case_stays_small_and_quick(tmp_path: Path) -> None:
     assert time.perf_counter() - start < LONGEST_SECONDS
     assert page.stat().st_size < LARGEST_PAGE
     assert "(5000 values)" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("case_name", ["lung_tumour_crop_4dct", "popi_4dct_dicom"])
+def test_the_page_of_a_patient_stays_small(real_data: Path, case_name: str, tmp_path: Path) -> None:
+    """Real texture, seven predicted phases: the images give way, not the limit."""
+    from rtmotion_data.inspection import read
+
+    observed, truth = read(real_data / case_name)[0].observe(3)
+    copied = Forecast("persistence", truth.phases, (observed.volumes[-1],) * len(truth))
+    page = write_forecast_summary(tmp_path, copied, observed, truth, [], {"case": "a patient"})
+    assert 60_000 < page.stat().st_size < LARGEST_PAGE
+    picture = load_picture(tmp_path)
+    assert picture is not None
+    assert len(picture.prediction) < 8_000
+    assert "where the images change most" in picture.facts["where"]
