@@ -71,7 +71,7 @@ class LandmarkSet:
 
     Attributes:
         name: What set it is, in words, without patient data.
-        convention: `dirlab-300`, `dirlab-75`, `popi-model`, `popi-2011`, or `rtmotion` (landmarks.csv, phantoms).
+        convention: `dirlab-300`, `dirlab-75`, `popi-model`, `popi-2011`, or `lps-mm` (landmarks.csv, phantoms).
         points: World points (LPS, mm, float64, shape (n, 3)) by phase label; row i of one phase and row i of every
             other are the same landmark.
         source_units: Unit and frame of the numbers in the files.

@@ -183,7 +183,7 @@ def sets_of_sequence(sequence: PhaseSequence, name: str) -> tuple[LandmarkSet, .
     points: Mapping[str, Points] = {label: p.double() for label, p in sequence.landmarks.items() if len(p)}
     if not points:
         return ()
-    return (LandmarkSet(name, "rtmotion", points, "mm, LPS"),)
+    return (LandmarkSet(name, "lps-mm", points, "mm, LPS"),)
 
 
 def _lengths(vectors: Points) -> Tensor:

@@ -137,7 +137,7 @@ def test_any_format_is_found_at_a_path(tmp_path: Path) -> None:
     table = tmp_path / "csv" / "points.csv"
     table.write_text("id,phase,x,y,z\na,0,1,2,3\na,50,1,2,7\n")
     (of_table,) = read_landmark_sets(table, found())
-    assert (of_table.convention, of_table.identity_mm("T00", "T50")) == ("rtmotion", 4.0)
+    assert (of_table.convention, of_table.identity_mm("T00", "T50")) == ("lps-mm", 4.0)
 
 
 def test_dirlab_landmarks_may_lie_elsewhere_than_the_images(tmp_path: Path) -> None:

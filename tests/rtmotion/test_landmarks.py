@@ -68,11 +68,11 @@ def test_upside_down_is_seen_though_the_distance_agrees() -> None:
 
 
 def test_what_is_not_published_is_not_checked() -> None:
-    found = LandmarkSet("a case", "rtmotion", {"T00": torch.zeros(2, 3), "T50": torch.ones(2, 3)}, "mm, LPS")
+    found = LandmarkSet("a case", "lps-mm", {"T00": torch.zeros(2, 3), "T50": torch.ones(2, 3)}, "mm, LPS")
     assert found.check("T00", "T50") is None
     assert found.checks() == ()
     assert found.to_json()["identity_checks"] == []
-    with_one = LandmarkSet("a case", "rtmotion", {"T00": torch.zeros(2, 3)}, "mm", None, {("T00", "T50"): 1.0})
+    with_one = LandmarkSet("a case", "lps-mm", {"T00": torch.zeros(2, 3)}, "mm", None, {("T00", "T50"): 1.0})
     assert with_one.checks() == ()
     with pytest.raises(PhaseError, match="phase T50 has no landmarks; those with: T00"):
         with_one.check("T00", "T50")
@@ -80,7 +80,7 @@ def test_what_is_not_published_is_not_checked() -> None:
 
 def test_phases_must_have_the_same_landmarks() -> None:
     with pytest.raises(GeometryError, match=r"T00: \(2, 3\), T50: \(3, 3\)"):
-        LandmarkSet("a case", "rtmotion", {"T00": torch.zeros(2, 3), "T50": torch.ones(3, 3)}, "mm, LPS")
+        LandmarkSet("a case", "lps-mm", {"T00": torch.zeros(2, 3), "T50": torch.ones(3, 3)}, "mm, LPS")
     for points in ({}, {"T00": torch.zeros(0, 3)}):
         with pytest.raises(GeometryError, match="at least one"):
-            LandmarkSet("a case", "rtmotion", points, "mm, LPS")
+            LandmarkSet("a case", "lps-mm", points, "mm, LPS")

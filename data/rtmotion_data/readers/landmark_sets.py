@@ -49,7 +49,7 @@ def _read(path: Path, found: FoundSequence, labels: list[str]) -> tuple[Landmark
             there = ", ".join(points) or "none"
             raise ReadError(f"{table}: the same landmarks in two of {', '.join(labels)} are needed, it has {there}")
         count = len(next(iter(points.values())))
-        return (LandmarkSet(f"{table.name}, {count} landmarks", "rtmotion", points, "mm, LPS"),)
+        return (LandmarkSet(f"{table.name}, {count} landmarks", "lps-mm", points, "mm, LPS"),)
     folder = path.parent if path.is_file() else path
     sets = popi_landmark_sets(folder, found.grid, labels, dicom=found.format == "dicom")
     sets = sets or dirlab_landmark_sets(folder, found.grid, labels, case_number(found.name))

@@ -160,7 +160,7 @@ def test_the_landmarks_of_a_sequence_are_a_set() -> None:
     phases = (Phase(0.0), Phase(0.5))
     with_points = PhaseSequence(phases, volumes, {"T00": torch.zeros(2, 3), "T50": torch.ones(2, 3)})
     (found,) = sets_of_sequence(with_points, "a phantom")
-    assert (found.convention, found.count, found.labels) == ("rtmotion", 2, ("T00", "T50"))
+    assert (found.convention, found.count, found.labels) == ("lps-mm", 2, ("T00", "T50"))
     assert sets_of_sequence(PhaseSequence(phases, volumes), "a phantom") == ()
 
 
