@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from rtmotion.report.figures import Figure
+from rtmotion.report.forecast_parts import region_rank
 from rtmotion.report.gallery import missing_pictures
 from rtmotion.report.method_styles import KINDS, kind_rank
 from rtmotion.report.page import card, plot_card
@@ -111,7 +112,7 @@ def metrics_card(metrics: Mapping[str, Any]) -> str:
     """The section whose table the page builds for the region that is chosen."""
     if not metrics["rows"]:
         return ""
-    regions = sorted(metrics["regions"], key=lambda r: (r != "body", r != "lung", r != "landmarks", r))
+    regions = sorted(metrics["regions"], key=lambda r: (region_rank(r), r))
     options = "".join(
         f'<option value="{escape(r, quote=True)}">{escape(r.replace("_", " "))}</option>' for r in regions
     )

@@ -140,7 +140,7 @@ def against_table(against: Sequence[Entry], kinds: Mapping[str, str]) -> str:
         ("cases", "", "that both have"),
     )
     lines = []
-    for a in against:
+    for a in sorted(against, key=lambda a: (a["observe"], str(a["against"]), a["difference"])):
         name, kind = str(a["method"]), kinds.get(str(a["method"]), "")
         low, high = a["interval"] or (None, None)
         lines.append(

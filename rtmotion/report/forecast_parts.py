@@ -19,6 +19,10 @@ CANNOT_KNOW = (
     "in patients is unknown.",
 )
 
+FIRST_REGIONS = ("body", "lung", "landmarks", "tumour")
+MOST_LINES = 30
+"""A longer table scrolls by itself."""
+
 
 def at_a_glance(facts: Mapping[str, Any], observed: int) -> list[tuple[str, str]]:
     """What a reader looks for first: value and what it is."""
@@ -53,6 +57,11 @@ def at_a_glance(facts: Mapping[str, Any], observed: int) -> list[tuple[str, str]
     return shown
 
 
+def region_rank(region: str) -> int:
+    """Body, lung, landmarks and tumour come first, other regions as they are found."""
+    return FIRST_REGIONS.index(region) if region in FIRST_REGIONS else len(FIRST_REGIONS)
+
+
 def metrics_card(facts: Mapping[str, Any]) -> str:
     """The section with every metric of every predicted phase; nothing where nothing was scored."""
     rows = facts["metrics"]
@@ -65,7 +74,7 @@ def metrics_card(facts: Mapping[str, Any]) -> str:
         found.setdefault(key, {})[str(row["phase"])] = row["value"]
     head = "".join(f"<th>{escape(label)}</th>" for label in labels)
     lines = []
-    for (region, metric, unit), values in found.items():
+    for (region, metric, unit), values in sorted(found.items(), key=lambda item: region_rank(item[0][0])):
         name = METRIC_NAMES.get(metric, metric.replace("_", " "))
         cells = "".join(cell(values.get(label)) for label in labels)
         of_phases = [values[label] for label in labels if values.get(label) is not None]
@@ -78,8 +87,9 @@ def metrics_card(facts: Mapping[str, Any]) -> str:
         f'<th>Region</th><th class="left">Metric</th><th class="left">Unit</th>{head}'
         '<th title="mean over the phases, or of the whole forecast">Mean or whole</th>'
     )
+    long = "long" if len(lines) > MOST_LINES else ""
     hint = "PSNR and SSIM are for a range of 4000 HU. Regions are those of the true phase."
-    return card("Metrics", f'{table(head, lines)}<p class="hint">{hint}</p>')
+    return card("Metrics", f'{table(head, lines, long)}<p class="hint">{hint}</p>')
 
 
 def parameters(facts: Mapping[str, Any]) -> dict[str, Any]:
