@@ -66,7 +66,7 @@ def register_sequence(
         still = replace(still, velocity=VelocityField(torch.zeros(3, *control.shape, device=zero.device), control))
     results: dict[int, Registration] = {reference: still}
     for done, (phase, neighbour) in enumerate(_outwards(sequence.fractions.tolist(), reference), start=1):
-        mask = None if masks is None else masks[phase]
+        mask = None if masks is None else masks[phase].to(moving.data.device)
         start = results[neighbour].velocity
         results[phase] = _register_pair(engine, sequence.volumes[phase], moving, mask, start)
         if progress is not None:

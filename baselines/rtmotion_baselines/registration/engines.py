@@ -94,6 +94,25 @@ _CARDS = (
         {"optimise": True},
         weights=_VOXELMORPH_WEIGHTS,
     ),
+    Engine(
+        "convexadam",
+        "ConvexAdam: discrete search, then Adam, on MIND features",
+        f"{_ROOM}.convexadam:ConvexAdam",
+        requires=Requirement("convexAdam", "rtmotion[convexadam]"),
+    ),
+    Engine(
+        "ants-syn",
+        "ANTs SyN: symmetric diffeomorphism, mutual information",
+        f"{_ROOM}.ants_syn:AntsSyn",
+        requires=Requirement("ants", "rtmotion[ants]"),
+    ),
+    Engine(
+        "unigradicon",
+        "uniGradICON: a network for many organs",
+        f"{_ROOM}.unigradicon:UniGradIcon",
+        weights="$RTMOTION_UNIGRADICON_WEIGHTS",
+        requires=Requirement("unigradicon", "rtmotion[unigradicon]"),
+    ),
 )
 
 ENGINES: Mapping[str, Engine] = {card.name: card for card in _CARDS}
