@@ -1,12 +1,15 @@
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from rtmotion.errors import GeometryError, PhaseError, UnknownNameError
-from rtmotion.evaluation.protocol import UNITS, MetricRow, evaluate, skill
+from rtmotion.evaluation import protocol
+from rtmotion.evaluation.protocol import UNITS, MetricRow, skill
+from rtmotion.evaluation.scores import REGISTERED
 from rtmotion.evaluation.true_phase import region_masks, true_phase
 from rtmotion.field import DisplacementField
 from rtmotion.forecasting import Forecast
@@ -17,6 +20,10 @@ from tests.rtmotion.evaluation.tiny import AMPLITUDE_MM, GRID, Shifted, breathin
 MM = 1e-3
 HALF_A_SLICE_MM = 2.6
 """The tumour's mask is five slices of 5 mm thick, or six: its centroid jumps by half a slice."""
+
+
+evaluate = partial(protocol.evaluate, metrics=set(UNITS) - set(REGISTERED))
+"""Without the registrations of predictions, which have tests of their own and take most of the time."""
 
 
 def values(rows: list[MetricRow], metric: str, region: str = "body") -> dict[str, float]:
@@ -116,7 +123,7 @@ def test_uncertainty_is_held_against_the_landmarks(split: tuple[PhaseSequence, P
 
 def test_every_row_is_finite_and_has_its_unit(split: tuple[PhaseSequence, PhaseSequence]) -> None:
     observed, truth = split
-    rows = evaluate(Shifted(0.5).forecast(observed, truth.phases), truth, observed)
+    rows = protocol.evaluate(Shifted(0.5).forecast(observed, truth.phases), truth, observed)
     assert all(math.isfinite(r.value) and r.unit == UNITS[r.metric] for r in rows)
     assert len({(r.phase, r.region, r.metric) for r in rows}) == len(rows)
     unseen = set(UNITS) - {r.metric for r in rows}

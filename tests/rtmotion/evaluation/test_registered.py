@@ -18,6 +18,9 @@ SHIFT_MM = 3.0
 TOLERANCE_MM = 0.8
 """Working voxels of 6 mm over texture of 20 mm."""
 
+TREMBLING_MM = 0.15
+"""Adam steps as far along a gradient of rounding errors as along any other."""
+
 
 @pytest.fixture(scope="module")
 def cycle() -> PhaseSequence:
@@ -30,8 +33,8 @@ def true(cycle: PhaseSequence, label: str) -> TruePhase:
 
 def test_the_truth_has_no_motion_error(cycle: PhaseSequence) -> None:
     found = registered_error(Volume(cycle.volumes[3].hu, GRID), true(cycle, "T50"))
-    assert found.landmarks == pytest.approx(0.0, abs=1e-3)
-    assert found.lung == pytest.approx(0.0, abs=1e-3)
+    assert found.landmarks < TREMBLING_MM
+    assert found.lung < TREMBLING_MM
 
 
 def test_a_shifted_prediction_has_the_error_of_its_shift(cycle: PhaseSequence) -> None:
