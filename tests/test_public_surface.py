@@ -34,7 +34,7 @@ COMMAND_OPTIONS = {
     "forecast": {"--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"},
     "compare": {"--observe", "--methods", "--out", "--scheduler", "--keep-volumes", "--study"},
     "methods": set(),
-    "register": {"--method", "--reference", "--out", "--study", "--phases"},
+    "register": {"--method", "--reference", "--mask", "--weights", "--out", "--landmarks", "--study", "--phases"},
     "report": set(),
     "demo": {"--out"},
 }
