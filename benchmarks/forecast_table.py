@@ -38,6 +38,7 @@ TEMPORAL = (
     "linear",
     "closure",
     "harmonic",
+    "pca-ar",
     "posterior-known-start",
     "posterior",
     "amplitude-rate",

@@ -32,10 +32,14 @@ COMMAND_OPTIONS = {
     "inspect": {"--study", "--phases", "--quick"},
     "phantom": {"--phases", "--size", "--spacing", "--format"},
     "forecast": {"--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"},
-    "compare": {"--observe", "--methods", "--out", "--scheduler", "--keep-volumes", "--study"},
+    "compare": {
+        *("--observe", "--methods", "--preset", "--out", "--scheduler", "--workers", "--threads"),
+        *("--phantoms", "--phantom-seed", "--phantom-spacing", "--keep-volumes", "--study"),
+    },
     "methods": set(),
     "register": {"--method", "--reference", "--mask", "--weights", "--out", "--landmarks", "--study", "--phases"},
     "report": set(),
+    "train": {"--out", "--steps"},
     "demo": {"--out"},
 }
 
