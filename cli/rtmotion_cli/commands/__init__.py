@@ -18,7 +18,7 @@ EXAMPLES = {
     "inspect": "rtmotion inspect /data/patient_07",
     "phantom": "rtmotion phantom patient --seed 7 --size 128 128 96 --spacing 2.5",
     "forecast": "rtmotion forecast /data/patient_07 --observe 5 --out forecast_07",
-    "compare": "rtmotion compare /data/patient_* --observe 3,5,7 --methods video,svf+closure --out comparison",
+    "compare": "rtmotion compare /data/patient_* --phantoms 8 --observe 3,5,7 --preset standard --out comparison",
     "methods": "rtmotion methods",
     "register": "rtmotion register /data/patient_07 --reference T50 --out fields_07",
     "report": "rtmotion report forecast_07",

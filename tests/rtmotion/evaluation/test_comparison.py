@@ -205,6 +205,20 @@ def test_other_arguments_input_or_a_damaged_file_are_redone(sequence: PhaseSeque
     assert changed() == {paths[3]}
 
 
+def test_results_know_the_weights_that_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = cohort.Plan((5,), (), tmp_path)
+    weights = tmp_path / "network.safetensors"
+    method = replace(METHODS["shifted"], weights="$RTMOTION_TEST_WEIGHTS")
+    monkeypatch.setenv("RTMOTION_TEST_WEIGHTS", str(weights))
+    states = [cohort.fingerprint(Case("one", unreadable), 5, method, plan)]
+    for content in (b"first", b"other"):
+        weights.write_bytes(content)
+        states.append(cohort.fingerprint(Case("one", unreadable), 5, method, plan))
+    assert len(set(states)) == 3
+    weights.touch()
+    assert cohort.fingerprint(Case("one", unreadable), 5, method, plan) == states[-1]
+
+
 def test_what_fails_is_told_and_stops_nothing(sequence: PhaseSequence, tmp_path: Path) -> None:
     cases = [case("good", sequence), Case("bad", unreadable), case("short", breathing(4))]
     summary = compare(cases, [3, 5], ["broken", "shifted"], tmp_path, workers=1)
