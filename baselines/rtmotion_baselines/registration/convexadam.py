@@ -12,7 +12,7 @@ from rtmotion.field import DisplacementField, resample, to_world_units
 from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
-from rtmotion_baselines.registration.pair import AIR_HU, on_grid_of, region, registration_of
+from rtmotion_baselines.registration.pair import AIR_HU, blanking_region, on_grid_of, registration_of
 
 SMALLEST_SIDE = 4
 """Blocks of the convex stage that every axis has at least."""
@@ -47,10 +47,10 @@ class ConvexAdam:
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`; see `rtmotion.registration.RegistrationEngine`.
 
-        Outside the mask both volumes are air.
+        From 25 mm outside the mask on, both volumes are air.
         """
         start = time.perf_counter()
-        keep = region(fixed, mask)
+        keep = blanking_region(fixed, mask)
         with warnings.catch_warnings():
             # the package warns of its own calls of torch; importing it silences all warnings, for good but for this
             warnings.simplefilter("ignore")

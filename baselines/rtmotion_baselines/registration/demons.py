@@ -8,7 +8,7 @@ from rtmotion.interop import field_from_sitk, scalars_to_sitk, volume_to_sitk
 from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
-from rtmotion_baselines.registration.pair import region, registration_of
+from rtmotion_baselines.registration.pair import blanking_region, registration_of
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Demons:
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`; see `rtmotion.registration.RegistrationEngine`.
 
-        Outside the mask both images are set to the window's lower end.
+        From 25 mm outside the mask on, both images are set to the window's lower end.
         """
         import SimpleITK as sitk  # noqa: N813
 
         start = time.perf_counter()
-        keep = scalars_to_sitk(region(fixed, mask), fixed.grid)
+        keep = scalars_to_sitk(blanking_region(fixed, mask), fixed.grid)
         target = self._image(fixed)
         image = sitk.Resample(self._image(moving), target, sitk.Transform(), sitk.sitkLinear, self.window[0])
         target, image = (sitk.Mask(i, keep, self.window[0]) for i in (target, image))

@@ -22,9 +22,7 @@ class ElastixBSpline:
 
     Klein, Staring, Murphy, Viergever, Pluim, IEEE TMI 29(1), 2010, doi 10.1109/TMI.2009.2035616; the settings follow
     the lung registrations of its parameter-file collection: adaptive stochastic gradient descent, random samples
-    off the voxel grid, B-spline grids halved at each resolution, bending energy as the penalty. The step size is
-    estimated from the distribution of the displacements (Qiao, van Lew, Lelieveldt, Staring, IEEE TMI 35(2), 2016,
-    doi 10.1109/TMI.2015.2476354), which takes less time than elastix's default and led to the same accuracy.
+    off the voxel grid, B-spline grids halved at each resolution, bending energy as the penalty.
 
     Attributes:
         metric: `ncc` or `mi`.
@@ -93,6 +91,7 @@ class ElastixBSpline:
         entries = settings(
             metrics=[METRICS[self.metric], "TransformBendingEnergyPenalty"],
             schedule=pyramid(grid.size, self.resolutions),
+            spacing=grid.spacing,
             resolutions=self.resolutions,
             grid_spacing=self.grid_spacing,
             iterations=self.iterations,
@@ -105,7 +104,6 @@ class ElastixBSpline:
                 "Interpolator": ["LinearInterpolator"],
                 "ResampleInterpolator": ["FinalBSplineInterpolator"],
                 "Transform": ["BSplineTransform"],
-                "ASGDParameterEstimationMethod": ["DisplacementDistribution"],
                 "Metric0Weight": ["1.0"],
                 "Metric1Weight": [str(self.bending)],
                 "NumberOfHistogramBins": ["32"],

@@ -119,6 +119,7 @@ class ElastixGroupwise:
         entries = settings(
             metrics=[METRICS[self.metric]],
             schedule=pyramid(grid.size, self.resolutions, frames=True),
+            spacing=grid.spacing,
             resolutions=self.resolutions,
             grid_spacing=self.grid_spacing,
             iterations=self.iterations,
@@ -140,8 +141,6 @@ class ElastixGroupwise:
                 "MovingImageDerivativeScales": ["1", "1", "1", "0"],
                 # the spacing of the frames is no length: left to itself, elastix would average it in
                 "MaximumStepLength": [str(min(grid.spacing))],
-                "NumberOfJacobianMeasurements": ["500"],
-                "NumberOfSamplesForExactGradient": ["5000"],
             }
         )
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 SMALLEST_SIDE = 4
 """No level of a pyramid shrinks an axis under so many voxels."""
 
+FEWEST_VOXELS = 3.0
+"""Control points lie at least so many voxels apart: closer ones follow noise."""
+
 
 @contextmanager
 def quiet_itk() -> "Iterator[None]":
@@ -31,6 +34,7 @@ def settings(
     *,
     metrics: Sequence[str],
     schedule: Sequence[str],
+    spacing: Sequence[float],
     resolutions: int,
     grid_spacing: float,
     iterations: int,
@@ -45,8 +49,9 @@ def settings(
     Args:
         metrics: elastix's names of the metric and its penalties.
         schedule: Shrink factors (see `pyramid`).
+        spacing: Of the voxels, mm.
         resolutions: Levels of the pyramids.
-        grid_spacing: Of the B-spline's control points at the last level, mm.
+        grid_spacing: Of the B-spline's control points at the last level, mm; `FEWEST_VOXELS` voxels where that is more.
         iterations: Steps of the optimiser at each level.
         samples: Random image samples of a step.
         seed: Of the sampler.
@@ -62,8 +67,11 @@ def settings(
         "Resampler": ["DefaultResampler"],
         "Optimizer": ["AdaptiveStochasticGradientDescent"],
         "AutomaticParameterEstimation": ["true"],
+        # the step size is estimated from so many samples: elastix's defaults take longer than the registration
+        "NumberOfJacobianMeasurements": ["1000"],
+        "NumberOfSamplesForExactGradient": ["10000"],
         "HowToCombineTransforms": ["Compose"],
-        "FinalGridSpacingInPhysicalUnits": [str(grid_spacing)] * 3,
+        "FinalGridSpacingInPhysicalUnits": [str(max(grid_spacing, FEWEST_VOXELS * s)) for s in spacing],
         "Metric": list(metrics),
         "NumberOfResolutions": [str(resolutions)],
         "MaximumNumberOfIterations": [str(iterations)],

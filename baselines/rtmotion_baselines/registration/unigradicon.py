@@ -16,7 +16,7 @@ from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
 from rtmotion_baselines.registration.elastix_settings import quiet_itk
-from rtmotion_baselines.registration.pair import AIR_HU, on_grid_of, region, registration_of
+from rtmotion_baselines.registration.pair import AIR_HU, blanking_region, on_grid_of, registration_of
 
 VARIABLE = "RTMOTION_UNIGRADICON_WEIGHTS"
 """The environment variable that names the weights where no option does."""
@@ -44,14 +44,14 @@ class UniGradIcon:
     def register(self, fixed: Volume, moving: Volume, mask: MaskVolume | None = None) -> Registration:
         """Registers `moving` to `fixed`; see `rtmotion.registration.RegistrationEngine`.
 
-        Outside the mask both volumes are air.
+        From 25 mm outside the mask on, both volumes are air.
 
         Raises:
             ReadError: If there is no file of weights, or it is not one of this network.
         """
         path = self._weights()
         start = time.perf_counter()
-        keep = region(fixed, mask)
+        keep = blanking_region(fixed, mask)
         with quiet_itk(), _silent():
             import itk
 
