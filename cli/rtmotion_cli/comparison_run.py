@@ -26,7 +26,7 @@ class ComparisonRequest:
         study: Which study, where a folder holds several.
         device: Torch device.
         seed: Of everything random.
-        registered: Whether the metrics are measured that register each prediction to the truth.
+        metrics: Names of the metrics; None takes all.
         preset: The name of the preset that the methods came from, or None.
         phantoms: Number of generated patients.
         phantom_seed: Seed of the first of them.
@@ -44,7 +44,7 @@ class ComparisonRequest:
     study: str | None = None
     device: str = "cpu"
     seed: int = 0
-    registered: bool = True
+    metrics: tuple[str, ...] | None = None
     preset: str | None = None
     phantoms: int = 0
     phantom_seed: int = FIRST_SEED
@@ -74,8 +74,6 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
 
     from rtmotion.evaluation.cohort import folder_name
     from rtmotion.evaluation.comparison import compare
-    from rtmotion.evaluation.protocol import UNITS
-    from rtmotion.evaluation.scores import REGISTERED
     from rtmotion.report import write_comparison_report
 
     generated = phantom_cases(request.phantoms, request.phantom_seed, request.phantom_spacing, request.observe)
@@ -94,7 +92,7 @@ def run_comparison(request: ComparisonRequest, terminal: Terminal) -> dict[str, 
             save_forecast=SaveForecast(
                 {folder_name(name): f for name, f in found.items()}, request.device, request.seed
             ),
-            metrics=None if request.registered else [name for name in UNITS if name not in REGISTERED],
+            metrics=request.metrics,
             threads=request.threads,
             about=about(request, list(generated)),
             progress=lambda done, total, what: step(what, done, total),

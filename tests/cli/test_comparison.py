@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rtmotion.evaluation.protocol import UNITS
 from rtmotion.methods import available_forecasters
 from rtmotion_cli.presets import PRESETS
 from tests.cli.breathing_case import Run, write_case
@@ -103,7 +104,9 @@ def test_a_killed_run_goes_on_and_workers_change_nothing(patients: list[Path], t
     assert answer.code == 0, answer.err
     assert table(whole) == table(killed)
     assert numbers(whole) == numbers(killed)
-    assert not json.loads((whole / "summary.json").read_text(encoding="utf-8"))["failures"]
+    assert not numbers(whole)["failures"]
+    assert numbers(whole)["preset"] == "quick"
+    assert numbers(whole)["metrics"] == list(PRESETS["quick"].metrics or ())
 
 
 def test_a_scheduler_of_ones_own_finds_the_same(patients: list[Path], tmp_path: Path, run: Run) -> None:
@@ -155,7 +158,7 @@ def _summary(out: Path) -> list[dict[str, Any]]:
 
 
 def test_generated_patients_are_cases(tmp_path: Path, run: Run) -> None:
-    options = ("--phantom-spacing", 12, "--observe", 8, "--preset", "quick", "--methods", "persistence")
+    options = ("--phantom-spacing", 12, "--observe", 9, "--methods", "persistence")
     out = tmp_path / "out"
     answer = run(
         "compare", "--phantoms", 2, "--phantom-seed", 900_007, *options, "--out", out, "--workers", 1, "--json"
@@ -164,13 +167,13 @@ def test_generated_patients_are_cases(tmp_path: Path, run: Run) -> None:
     summary = json.loads(answer.out)
     assert summary["cases"] == ["phantom 900007", "phantom 900008"]
     assert summary["phantoms"] == {"cases": summary["cases"], "first_seed": 900_007, "spacing_mm": 12.0}
-    assert summary["preset"] == "quick"
+    assert summary["preset"] is summary["metrics"] is None
     assert not summary["failures"]
     still = next(e for e in summary["summary"] if e["method"] == "persistence")
     # landmarks and masks of the patient are known, and a copy does not move
     assert still["mean"]["landmarks"]["tre_mean"] == pytest.approx(still["mean"]["landmarks"]["tre_identity"])
     assert still["mean"]["heart"]["dsc"] > 0.5
-    assert (out / "cases" / "phantom-900007" / "8" / "persistence" / "report.html").is_file()
+    assert (out / "cases" / "phantom-900007" / "9" / "persistence" / "report.html").is_file()
     assert not list(out.rglob("*.nii.gz"))
     before = results(out)
     assert run("compare", "--phantoms", 3, "--phantom-seed", 900_006, *options, "--out", out, "--workers", 1).code == 0
@@ -197,6 +200,7 @@ def test_what_makes_no_comparison_is_refused(options: tuple[object, ...], said: 
 def test_presets_name_methods_that_need_no_extra() -> None:
     cards = available_forecasters()
     for preset in PRESETS.values():
+        assert set(preset.metrics or ()) <= set(UNITS)
         for name in preset.methods:
             assert cards[name].requires is None, f"{preset.name}: {name}"
     standard = PRESETS["standard"].methods

@@ -91,7 +91,7 @@ def compare(
         study,
         resolve_device(device),
         seed,
-        registered=chosen is None or chosen.registered,
+        metrics=None if chosen is None else chosen.metrics,
         preset=None if chosen is None else chosen.name,
         phantoms=phantoms,
         phantom_seed=phantom_seed,
