@@ -1,4 +1,5 @@
 import math
+from importlib.resources import as_file, files
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from rtmotion.errors import GeometryError
 from rtmotion.field import DisplacementField, resample
 from rtmotion.grid import Grid
 from rtmotion.sequence import Volume
+from rtmotion.weights import sha256
 from rtmotion_baselines.registration import voxelmorph
 from rtmotion_baselines.registration.voxelmorph import (
     VoxelMorphConfig,
@@ -67,6 +69,16 @@ def test_a_mask_of_another_shape_is_refused() -> None:
     volume = Volume(torch.zeros(8, 8, 8), Grid((8, 8, 8)))
     with pytest.raises(GeometryError, match="does not lie on the fixed grid"):
         VoxelMorphRegistration().register(volume, volume, torch.ones(4, 4, 4, dtype=torch.bool))
+
+
+def test_the_model_card_is_that_of_the_shipped_weights() -> None:
+    folder = files("rtmotion_baselines.registration").joinpath("weights")
+    with as_file(folder) as path:
+        weights, card = path / "voxelmorph.safetensors", (path / "voxelmorph.md").read_text(encoding="utf-8")
+        assert f"`{sha256(weights)}`" in card
+        assert f"{weights.stat().st_size:,} bytes" in card
+        assert weights.stat().st_size < 16e6
+    assert f"{sum(p.numel() for p in build_network().parameters()):,} parameters" in card
 
 
 @pytest.fixture(scope="module")
