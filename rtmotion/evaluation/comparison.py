@@ -32,7 +32,7 @@ BOUNDS = ("closest-observed", ORACLE)
 """The bounds that every comparison runs where they are installed."""
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_TRIM_THRESHOLD_": 1 << 30}
-"""Of glibc, in local workers: Dask's own choice gives every volume back to the system and takes it anew (page faults)."""
+"""For glibc in local workers: by Dask's own settings every volume goes back to the system and is mapped anew."""
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of finished results, their total, and what was finished last."""
