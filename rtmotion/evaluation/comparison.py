@@ -184,7 +184,7 @@ def _results(cases: Sequence[Case], plan: Plan, scheduler: str | None, workers: 
     from distributed import Client, LocalCluster, as_completed
 
     # one case a task: its volumes are read once, and what a worker holds is bounded
-    local = partial(LocalCluster, n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    local = partial(LocalCluster, n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with (
         dask.config.set({f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATOR.items()}),
         nullcontext(scheduler) if scheduler else local() as cluster,

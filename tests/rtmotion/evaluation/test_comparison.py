@@ -287,7 +287,7 @@ def test_a_cluster_finds_what_one_process_finds(tmp_path: Path) -> None:
 def test_a_scheduler_may_be_given(sequence: PhaseSequence, tmp_path: Path) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         summary = compare([case("one", sequence)], [5], ["shifted"], tmp_path, scheduler=cluster.scheduler_address)
     assert entry(summary, "shifted")["cases"] == 1
 
