@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from rtmotion.cycle.appearance import AppearanceConfig
-from rtmotion.cycle.forecaster import MotionModelForecaster, combined, render_targets
+from rtmotion.cycle.forecaster import MotionModelForecaster, combined
 from rtmotion.cycle.observed import observe_motion
+from rtmotion.cycle.rendering import render_targets
 from rtmotion.cycle.temporal import Situation, temporal_model
 from rtmotion.evaluation.regions import moving_body_mask
 from rtmotion.field import resample

@@ -2,26 +2,31 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
-from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtmotion.errors import UnknownNameError
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
-
-if TYPE_CHECKING:
-    from rtmotion_data.phantom import PhantomConfig, PhantomTensors
+from rtmotion_cli.training_patients import Geometry, PatientSource
 
 TRAINING_SEEDS = 1_000_000
 """Patients to train on have seeds from here on; those of comparisons and benchmarks lie below."""
 
 VALIDATION_SEEDS = 500_000
 """Patients to validate on have seeds from here on."""
+
+
+SPACINGS: tuple[Geometry, ...] = (
+    ((88, 72, 72), (4.0, 4.0, 4.0)),
+    ((88, 72, 58), (4.0, 4.0, 5.0)),
+    ((70, 58, 48), (5.0, 5.0, 6.0)),
+    ((70, 58, 58), (5.0, 5.0, 5.0)),
+    ((78, 64, 48), (4.5, 4.5, 6.0)),
+)
+"""The same field of view, about 350 × 290 × 290 mm, at spacings that register quickly."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,39 @@ class NetworkRecipe:
         target: `module:class` of its recipe; see `rtmotion.training.Recipe`.
         training: Settings that differ from the defaults of `rtmotion.training.TrainingConfig`.
         patients: Settings that differ from the defaults of `rtmotion_data.phantom.PhantomConfig`.
+        geometries: Sizes and spacings (mm) along x, y, z that the patients take in turn; none takes those of
+            `patients`.
         validation: Number of patients to validate on.
+        prepare: `module:function` that makes of a patient what is kept of it on the disk, where that is slow; None
+            keeps nothing there.
     """
 
     summary: str
     target: str
     training: dict[str, Any]
     patients: dict[str, Any]
+    geometries: tuple[Geometry, ...] = ()
     validation: int = 6
+    prepare: str | None = None
 
 
 NETWORKS = {
+    "video": NetworkRecipe(
+        "the video model, on which the default method stands",
+        "rtmotion.video.recipe:VideoRecipe",
+        {
+            "steps": 5000,
+            "steps_each": 36,
+            "pool": 150,
+            "rate": 6e-4,
+            "weight_decay": 0.01,
+            "precision": "bf16-mixed",
+        },
+        {"random_start": True},
+        SPACINGS,
+        validation=8,
+        prepare="rtmotion.video.prepared:prepare",
+    ),
     "voxelmorph": NetworkRecipe(
         "the registration network of the baselines voxelmorph and voxelmorph-optimised",
         "rtmotion_baselines.registration.voxelmorph_training:VoxelMorphRecipe",
@@ -64,6 +91,7 @@ class TrainingRequest:
         steps: Steps of the optimiser; None takes the recipe's.
         device: Torch device.
         seed: Of weights, examples and patients.
+        workers: Processes that make patients ahead of time.
     """
 
     network: str
@@ -71,6 +99,7 @@ class TrainingRequest:
     steps: int | None = None
     device: str = "cpu"
     seed: int = 0
+    workers: int = 0
 
 
 def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]:
@@ -95,17 +124,24 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
     recipe = getattr(import_module(module), attribute)()
     steps = {} if request.steps is None else {"steps": request.steps}
     config = TrainingConfig(**{**network.training, **steps, "seed": request.seed})
-    patients = PhantomConfig(**network.patients)
+    training = PatientSource(
+        PhantomConfig(**network.patients),
+        TRAINING_SEEDS * (1 + request.seed),
+        network.geometries,
+        network.prepare,
+        request.out / "patients",
+        request.device,
+        request.workers,
+    )
+    held_out = dataclasses.replace(training, seeds=VALIDATION_SEEDS, workers=0)
     started = time.perf_counter()
-    first = TRAINING_SEEDS * (1 + request.seed)
-    stream = partial(training_patients, patients, request.device, first)
     validation = []
     with terminal.progress("making the patients to validate on") as step:
-        for patient in islice(training_patients(patients, request.device, VALIDATION_SEEDS, 0), network.validation):
-            validation.append(patient)
+        for number in range(network.validation):
+            validation.append(held_out[number])
             step("patients", len(validation), network.validation)
     with terminal.progress(f"training {request.network}") as step:
-        weights = train(recipe, stream, validation, config, request.out, device=request.device, progress=step)
+        weights = train(recipe, training.stream, validation, config, request.out, device=request.device, progress=step)
     return {
         "network": request.network,
         "weights": str(weights),
@@ -114,12 +150,3 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
         "training": dataclasses.asdict(config),
         "seconds": time.perf_counter() - started,
     }
-
-
-def training_patients(config: "PhantomConfig", device: str, seeds: int, first: int) -> "Iterator[PhantomTensors]":
-    """Synthetic patients from number `first` on, of seeds counted from `seeds`; every other one is sorted perfectly."""
-    from rtmotion_data.phantom import phantom_stream
-
-    for number in count(first):
-        drawn = dataclasses.replace(config, sorting_artefacts=number % 2 == 0)
-        yield from phantom_stream([seeds + number], drawn, device)

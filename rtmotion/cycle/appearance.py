@@ -39,21 +39,19 @@ class AppearanceConfig:
     density_smoothing: float = 10.0
 
 
-def blend_weights(gram: Array, target: Array, config: AppearanceConfig) -> Array:
+def blend_weights(gram: Array, products: Array, config: AppearanceConfig) -> Array:
     """How much each observed phase counts in the image of a target.
 
     Args:
         gram: Inner products of the observed velocities, shape (k, k).
-        target: The target's field as weights of the observed, shape (k,).
+        products: Inner products of the target's velocity with the observed ones, shape (k,).
         config: Reach and number of sources.
 
     Returns:
         Shape (k,), sums to 1; zero for phases that are not used.
     """
-    k = len(gram)
-    off = np.asarray(target)[None, :] - np.eye(k)
-    distance = np.maximum(np.einsum("ij,jl,il->i", off, gram, off), 0.0)
     norms = np.diag(gram)
+    distance = norms - 2 * np.asarray(products)  # squared, up to what all of them share
     largest = float(np.max(norms[:, None] + norms[None, :] - 2 * gram)) + 1e-30
     score = -0.5 * (distance - distance.min()) / (config.reach**2 * largest)
     weights = np.exp(score)

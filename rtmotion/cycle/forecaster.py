@@ -1,24 +1,26 @@
 """Forecasters that register the observed phases and extrapolate their fields; `motion-model` is the best of them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rtmotion.cycle.appearance import AppearanceConfig, blend_weights, render
+from rtmotion.cycle.appearance import AppearanceConfig, blend_weights
 from rtmotion.cycle.mixture import Combination, MixtureConfig, centred, first_mode
 from rtmotion.cycle.observed import ObservedMotion, Progress, observe_motion
+from rtmotion.cycle.rendering import render_targets
 from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel
 from rtmotion.cycle.waveforms import Array, trace_amplitudes
 from rtmotion.errors import PhaseError
-from rtmotion.field import DisplacementField, VelocityField, gaussian_smooth, resample
+from rtmotion.field import gaussian_smooth, resample
 from rtmotion.forecasting import Forecast, Waveform
 from rtmotion.grid import Grid
 from rtmotion.registration import RegistrationEngine, SvfRegistration
-from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
+from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence
 from rtmotion.types import ScalarVolume, VectorStack, VectorVolume
 
 UNCERTAINTY_SMOOTHING_MM = 8.0
@@ -26,6 +28,40 @@ UNCERTAINTY_SMOOTHING_MM = 8.0
 
 START_CONCENTRATION = {"unknown": 0.0, "known": 1.0}
 """Prior probability that the first phase is end-inhale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What a refinement makes of a temporal model's forecast.
+
+    Attributes:
+        velocities: Target phases to the reference, mm, LPS, on the motion's grid, (3, z, y, x) each.
+        uncertainty: One standard deviation of displacement, mm, on the volumes' grid, one a target.
+        details: Facts for the report, JSON-compatible.
+        warnings: What the user should know of it.
+    """
+
+    velocities: Sequence[VectorVolume]
+    uncertainty: tuple[ScalarVolume, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Refinement(Protocol):
+    """Anything that goes on from a temporal model's forecast, such as a network."""
+
+    def refine(
+        self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation, combination: Combination
+    ) -> Refined:
+        """The refined forecast.
+
+        Args:
+            observed: The observed phases.
+            motion: Their motion.
+            situation: What the temporal model was told.
+            combination: What it said.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +77,7 @@ class FieldForecaster:
         device: Torch device.
         samples: Number of samples behind the waveform's interval.
         seed: Of those samples.
+        refinement: What goes on from the temporal model's forecast; None ends with it.
         progress: Called with a stage's name, steps done and steps in all.
     """
 
@@ -52,6 +89,7 @@ class FieldForecaster:
     device: str = "cpu"
     samples: int = 1000
     seed: int = 0
+    refinement: Refinement | None = None
     progress: Progress | None = None
 
     def forecast(
@@ -79,33 +117,37 @@ class FieldForecaster:
         )
         combination = self.temporal.combine(situation)
         modelled = time.perf_counter()
-        mean = combination.mean
-        shares = [self._share(motion, weights) for weights in mean]
-        velocities = (combined(motion.velocities, weights) for weights in mean)
-        volumes, displacements = render_targets(observed, motion, velocities, shares, self.appearance, self.progress)
-        rendered = time.perf_counter()
-        self._announce("uncertainty")
-        uncertainty = displacement_sd(motion, combination, observed.grid) if combination.has_spread else None
+        if self.refinement is None:
+            refined = _as_modelled(motion, combination, observed.grid)
+        else:
+            self._announce("network")
+            refined = self.refinement.refine(observed, motion, situation, combination)
+        predicted = time.perf_counter()
+        shares = [self._share(observed, motion, velocity) for velocity in refined.velocities]
+        volumes, displacements = render_targets(
+            observed, motion, refined.velocities, shares, self.appearance, self.progress
+        )
         return Forecast(
             method=self.name,
             targets=tuple(targets),
             volumes=volumes,
             reference=observed.phases[reference],
             displacements=displacements,
-            uncertainty=uncertainty,
+            uncertainty=refined.uncertainty or None,
             waveform=self._waveform(observed, motion, situation),
             seconds={
                 "registration": motion.seconds,
                 "temporal model": modelled - registered,
-                "appearance": rendered - modelled,
-                "uncertainty": time.perf_counter() - rendered,
+                "uncertainty" if self.refinement is None else "network": predicted - modelled,
+                "appearance": time.perf_counter() - predicted,
             },
-            warnings=_warnings(motion),
+            warnings=(*_warnings(motion), *refined.warnings),
             details={
                 "engine": self.engine.name,
                 "temporal_model": self.temporal.name,
-                "weights": mean.round(4).tolist(),
+                "weights": combination.mean.round(4).tolist(),
                 "trace": trace is not None,
+                **refined.details,
             },
         )
 
@@ -113,10 +155,10 @@ class FieldForecaster:
         if self.progress is not None:
             self.progress(stage, 0, 1)
 
-    def _share(self, motion: ObservedMotion, weights: Array) -> Array:
+    def _share(self, observed: PhaseSequence, motion: ObservedMotion, velocity: VectorVolume) -> Array:
         """How much each observed phase counts in the image of a target."""
         if self.appearance.sources > 1:
-            return blend_weights(motion.gram, weights, self.appearance)
+            return blend_weights(motion.gram, motion.products(velocity), self.appearance)
         return np.asarray(np.eye(len(motion.gram))[motion.reference])
 
     def _waveform(self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation) -> Waveform | None:
@@ -146,35 +188,10 @@ class FieldForecaster:
         )
 
 
-def render_targets(
-    observed: PhaseSequence,
-    motion: ObservedMotion,
-    targets: Iterable[VectorVolume],
-    shares: Sequence[Array],
-    appearance: AppearanceConfig,
-    progress: Progress | None = None,
-) -> tuple[tuple[Volume, ...], tuple[DisplacementField, ...]]:
-    """The predicted volumes and displacement fields, on the CPU.
-
-    Args:
-        observed: The observed phases.
-        motion: Their motion.
-        targets: The velocity of each target phase to the reference, mm, LPS, on `motion.grid`.
-        shares: How much each observed phase counts in the image of each target, (k,) each.
-        appearance: How the image is made.
-        progress: Called with the stage's name, phases done and phases in all.
-    """
-    volumes: list[Volume] = []
-    displacements: list[DisplacementField] = []
-    if progress is not None:
-        progress("predicting phases", 0, len(shares))
-    for velocity, share in zip(targets, shares, strict=True):
-        image = render(velocity, motion.velocities, motion.grid, observed.volumes, share, appearance)
-        volumes.append(Volume(image.cpu(), observed.grid))
-        displacements.append(VelocityField(velocity, motion.grid).displacement(observed.grid).to("cpu"))
-        if progress is not None:
-            progress("predicting phases", len(volumes), len(shares))
-    return tuple(volumes), tuple(displacements)
+def _as_modelled(motion: ObservedMotion, combination: Combination, grid: Grid) -> Refined:
+    """The temporal model's own forecast, on the grid of the volumes."""
+    velocities = [combined(motion.velocities, weights) for weights in combination.mean]
+    return Refined(velocities, displacement_sd(motion, combination, grid) if combination.has_spread else ())
 
 
 def combined(velocities: VectorStack, weights: Array) -> VectorVolume:

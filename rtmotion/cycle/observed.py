@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
 from rtmotion.cycle.waveforms import Array
@@ -11,7 +12,7 @@ from rtmotion.field import VelocityField, log, resample
 from rtmotion.grid import Grid
 from rtmotion.registration import Registration, RegistrationEngine, register_sequence
 from rtmotion.sequence import PhaseSequence
-from rtmotion.types import MaskVolume, VectorStack
+from rtmotion.types import MaskVolume, ScalarVolume, VectorStack, VectorVolume
 
 AIR_HU = -950.0
 LUNG_HU = -400.0
@@ -35,6 +36,7 @@ class ObservedMotion:
         reference: Index of the reference among the observed phases.
         gram: Inner products of the velocities in and around the lung, mm² a voxel, shape (k, k).
         inhale: How far inhaled each phase is: the mean displacement to the reference in z, mm, shape (k,).
+        region: Where the inner products were taken, on the grid of the velocities.
         seconds: Wall time of the registrations.
     """
 
@@ -43,7 +45,14 @@ class ObservedMotion:
     reference: int
     gram: Array
     inhale: Array
+    region: MaskVolume
     seconds: float
+
+    def products(self, velocity: VectorVolume) -> Array:
+        """Inner products of another velocity with those of the observed phases, mm² a voxel, shape (k,)."""
+        flat = self.velocities[..., self.region].flatten(1).double()
+        other = velocity[..., self.region].flatten().double()
+        return np.asarray((flat @ other / max(int(self.region.sum()), 1)).cpu().numpy())
 
 
 def observe_motion(
@@ -55,13 +64,9 @@ def observe_motion(
     fields = [_velocity(r) for r in registrations]
     grid = fields[0].grid
     velocities = torch.stack([f.data for f in fields])
-    mask = breathing_region(observed, grid, velocities.device)
-    masked = velocities[..., mask]  # (k, 3, n)
-    flat = masked.reshape(len(fields), -1).double()
-    gram = (flat @ flat.T / max(int(mask.sum()), 1)).cpu().numpy()
-    # on inhale the anatomy goes down: a phase that must go up to reach the reference is inhaled further than that
-    inhale = masked[:, 2].mean(dim=1).double().cpu().numpy()
-    return ObservedMotion(velocities, grid, reference, gram, inhale, sum(r.seconds for r in registrations))
+    region = breathing_region(observed, grid, velocities.device)
+    gram, inhale = inner_products(velocities, region)
+    return ObservedMotion(velocities, grid, reference, gram, inhale, region, sum(r.seconds for r in registrations))
 
 
 def _velocity(registration: Registration) -> VelocityField:
@@ -74,13 +79,36 @@ def _velocity(registration: Registration) -> VelocityField:
 
 
 def breathing_region(observed: PhaseSequence, grid: Grid, device: torch.device) -> MaskVolume:
-    """Where motion is measured, on the velocities' grid: the lung and what lies within 10 mm of it.
+    """Where motion is measured, on the velocities' grid; see `near_lung`."""
+    mean = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes]).mean(0)
+    return near_lung(mean, grid)
+
+
+def near_lung(hu: ScalarVolume, grid: Grid) -> MaskVolume:
+    """The lung and what lies within 10 mm of it.
 
     Elsewhere the fields follow noise in even tissue. Without lung in the volume, everything but air counts.
     """
-    mean = torch.stack([resample(v.hu.to(device), v.grid, grid) for v in observed.volumes]).mean(0)
-    inside = mean > AIR_HU
-    lung = (inside & (mean < LUNG_HU)).float()[None, None]
+    inside = hu > AIR_HU
+    lung = (inside & (hu < LUNG_HU)).float()[None, None]
     reach = [2 * max(1, round(NEAR_LUNG_MM / s)) + 1 for s in reversed(grid.spacing)]
     near = torch.nn.functional.max_pool3d(lung, reach, 1, [r // 2 for r in reach])[0, 0] > 0
     return near & inside if float(lung.mean()) > SMALLEST_LUNG else inside
+
+
+def inner_products(velocities: VectorStack, region: MaskVolume) -> tuple[Array, Array]:
+    """What a temporal model needs of velocities to a reference.
+
+    Args:
+        velocities: mm, LPS, shape (k, 3, z, y, x).
+        region: Where they count.
+
+    Returns:
+        Their inner products, mm² a voxel, shape (k, k), and how far inhaled each phase is, mm, shape (k,).
+    """
+    masked = velocities[..., region]  # (k, 3, n)
+    flat = masked.reshape(len(velocities), -1).double()
+    gram = (flat @ flat.T / max(int(region.sum()), 1)).cpu().numpy()
+    # on inhale the anatomy goes down: a phase that must go up to reach the reference is inhaled further than that
+    inhale = masked[:, 2].sum(dim=1).double() / max(int(region.sum()), 1)
+    return gram, inhale.cpu().numpy()

@@ -18,6 +18,9 @@ from rtmotion.registration.similarity import channels
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
 
+SMOOTH_MM = 10.0
+"""A control grid of this spacing is smooth enough for volumes however coarse."""
+
 UNFOLDING = 12
 """At most so many times is a velocity smoothed where its flow folds on the fixed grid; twice is the rule."""
 
@@ -35,14 +38,16 @@ class SvfRegistration:
         spacings: Working spacings in mm, coarse to fine; never finer than the volumes.
         iterations: Steps of Adam at each of them.
         strides: Each step looks at every n-th voxel along each axis.
-        rate: Step length of Adam at the start of a level over its working spacing; it falls to a tenth of that.
+        rate: Step length of Adam at the start of a level over its working spacing (or the voxels', where these are
+            coarser); it falls to a tenth of that.
         hu_weight: Weight of the squared difference in units of 100 HU: a small residual in HU.
         local_weight: Weight of the squared difference of locally standardised HU: landmarks where density changes.
         radius: Half width of the local window, voxels of the working grid.
         noise: HU; local contrast well below it does not count.
         diffusion: Weight of the squared velocity gradient (mm/mm).
         smoothing: Binomial filters over the velocity's parameters, where its grid is coarser than the voxels.
-        control_ratio: Spacing of the control grid over that of the working grid.
+        control_ratio: Spacing of the control grid over that of the working grid, or over the voxels where these are
+            coarser, up to `SMOOTH_MM`.
         seed: Of the order in which the voxels are looked at.
     """
 
@@ -94,12 +99,9 @@ class SvfRegistration:
         region = (near_body(fixed) if mask is None else mask).float()
         device = fixed.data.device
         velocity = initial or VelocityField(torch.zeros(3, 1, 1, 1, device=device), fixed.grid.resized((1, 1, 1)))
-        first = 0 if initial is None else max(0, len(self.spacings) - 2)
         loss = float("nan")
-        for level in range(first, len(self.spacings)):
-            # volumes too coarse for the next level make two of them alike
-            if level + 1 < len(self.spacings) and self._grids(fixed.grid, level) == self._grids(fixed.grid, level + 1):
-                continue
+        levels = self._levels(fixed.grid)
+        for level in levels if initial is None else levels[-2:]:
             velocity, loss = self._fit_level(fixed, moving, region, velocity, level)
         displacement = velocity.displacement(fixed.grid)
         folded = folds(displacement.data, fixed.grid)
@@ -117,10 +119,17 @@ class SvfRegistration:
         """The grid of the velocity for volumes on `grid`."""
         return self._grids(grid, -1)[1]
 
+    def _levels(self, grid: Grid) -> list[int]:
+        """The levels that differ for volumes on `grid`: where these are too coarse for the next one, two are alike."""
+        grids = [self._grids(grid, level) for level in range(len(self.spacings))]
+        return [n for n in range(len(grids)) if n + 1 == len(grids) or grids[n] != grids[n + 1]]
+
     def _grids(self, grid: Grid, level: int) -> tuple[Grid, Grid]:
         """The working and the control grid of a level for volumes on `grid`."""
         spacing = self.spacings[level]
-        return grid.with_spacing(spacing, minimum=8), grid.with_spacing(spacing * self.control_ratio, minimum=4)
+        # what is finer than twice the voxels follows the noise of coarse volumes
+        control = max(self.control_ratio * spacing, min(self.control_ratio * min(grid.spacing), SMOOTH_MM))
+        return grid.with_spacing(spacing, minimum=8), grid.with_spacing(control, minimum=4)
 
     def _fit_level(
         self, fixed: Volume, moving: Volume, region: Tensor, velocity: VelocityField, level: int
@@ -140,7 +149,7 @@ class SvfRegistration:
         base = to_index_units(resample(velocity.data, velocity.grid, control), control) * size
         # what Adam moves: mm along the index axes of the control grid, on top of the velocity so far
         change = torch.zeros_like(base, requires_grad=True)
-        start_rate = self.rate * self.spacings[level]
+        start_rate = self.rate * max(self.spacings[level], min(grid.spacing))
         # where the control grid is as fine as the voxels, these have blurred the motion enough already
         filters = 0 if control.size == fixed.grid.size else self.smoothing
         optimiser = torch.optim.Adam([change], lr=start_rate, betas=(0.9, 0.99))

@@ -71,7 +71,7 @@ class TrainingConfig:
 
 def train(
     recipe: Recipe[Any, Any, Any],
-    patients: Callable[[int], Iterator[Any]],
+    patients: Callable[[int, int], Iterator[Any]],
     validation: Sequence[Any],
     config: TrainingConfig,
     out: Path,
@@ -85,7 +85,7 @@ def train(
 
     Args:
         recipe: The network, what it is shown and what it is told.
-        patients: The endless stream of patients from a number on; the same number gives the same patient.
+        patients: The endless stream of patients from a number on, every n-th; the same number gives the same patient.
         validation: Patients that are not trained on.
         config: How long and how fast.
         out: Folder for `checkpoint.pt`, `log.csv` and `<name>.safetensors`; it is made.
@@ -105,7 +105,7 @@ def train(
     _make(out)
     torch.manual_seed(config.seed)
     network = recipe.build()
-    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+    averaging = partial(_average, most=config.average)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaging).to(fabric.device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=config.weight_decay)
     trained, optimiser = fabric.setup(network, optimiser)
@@ -114,8 +114,7 @@ def train(
     counts = _resume(fabric, out / CHECKPOINT, state, random, recipe.name, config)
 
     ranks, rank = fabric.world_size, fabric.global_rank
-    share = partial(_every, patients, ranks=ranks, rank=rank)
-    pool = Pool(recipe, share, config.pool, config.steps_each, counts.step)
+    pool = Pool(recipe, lambda n: patients(n * ranks + rank, ranks), config.pool, config.steps_each, counts.step)
     log = TrainingLog(out / "log.csv", counts.step) if rank == 0 else None
     started = time.perf_counter() - counts.seconds
     for step in range(counts.step, config.steps):
@@ -139,7 +138,8 @@ def train(
                 log.write(done, seconds, pool.made, config.rate_at(step))
         if done % config.validate_every == 0 or done == config.steps:
             if log is not None:
-                log.write_validation(done, _validate(recipe, average.module, validation))
+                with fabric.autocast():
+                    log.write_validation(done, _validate(recipe, average.module, validation))
             here = {"step": done, "seconds": time.perf_counter() - started}
             _save(fabric, out / CHECKPOINT, state, random, recipe.name, config, here)
         if progress is not None:
@@ -171,12 +171,13 @@ def _fabric(device: str, precision: str) -> Any:
     return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
 
 
-def _every(stream: Callable[[int], Iterator[Any]], first: int, ranks: int, rank: int) -> Iterator[Any]:
-    """This process's share of the patients: every n-th one."""
-    number = first * ranks + rank
-    while True:
-        yield next(stream(number))
-        number += ranks
+def _average(
+    averaged: Sequence[torch.Tensor], current: Sequence[torch.Tensor], done: torch.Tensor, most: float
+) -> None:
+    """Moves the running average of the weights: of few steps at first, so that the initial weights are soon gone."""
+    share = min(most, (1 + float(done)) / (10 + float(done)))
+    for old, new in zip(averaged, current, strict=True):
+        old.lerp_(new, 1 - share)
 
 
 def _validate(recipe: Recipe[Any, Any, Any], network: nn.Module, patients: Sequence[Any]) -> dict[str, float]:

@@ -1,15 +1,18 @@
 import csv
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from rtmotion.errors import ReadError
 from rtmotion.weights import load_weights, sha256
 from rtmotion_baselines.registration.voxelmorph import build_network
 from rtmotion_cli import training_run
 from rtmotion_cli.main import main
-from rtmotion_cli.training_run import NetworkRecipe, training_patients
+from rtmotion_cli.training_patients import PatientSource
+from rtmotion_cli.training_run import NetworkRecipe
 from rtmotion_data.phantom import PhantomConfig
 
 SMALL = NetworkRecipe(
@@ -62,9 +65,35 @@ def test_another_training_in_the_folder_is_refused(tmp_path: Path, capsys: pytes
 
 def test_patients_go_on_from_any_number_and_half_are_sorted_perfectly() -> None:
     config = PhantomConfig(size=(16, 16, 16), spacing=(12.0, 12.0, 12.0), phases=2)
-    from_start = training_patients(config, "cpu", 40, 0)
-    first, second, third = (next(from_start) for _ in range(3))
-    again = next(training_patients(config, "cpu", 40, 2))
-    assert torch.equal(third.rendered, again.rendered)
+    source = PatientSource(config, 40)
+    first, second, third = islice(source.stream(0), 3)
+    assert torch.equal(third.rendered, next(source.stream(2)).rendered)
     assert [p.parameters["seed"] for p in (first, second, third)] == [40, 41, 42]
     assert [p.parameters["config"]["sorting_artefacts"] for p in (first, second, third)] == [True, False, True]
+    assert [p.parameters["seed"] for p in islice(source.stream(1, 2), 2)] == [41, 43]
+
+
+def test_patients_take_their_geometries_in_turn() -> None:
+    config = PhantomConfig(phases=2)
+    geometries = (((16, 16, 16), (12.0, 12.0, 12.0)), ((12, 14, 16), (12.0, 11.0, 10.0)))
+    grids = [p.grid for p in islice(PatientSource(config, 7, geometries).stream(0), 3)]
+    assert [(g.size, g.spacing) for g in grids] == [*geometries, geometries[0]]
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_patients() -> None:
+    config = PhantomConfig(size=(16, 16, 16), spacing=(12.0, 12.0, 12.0), phases=2)
+    alone, helped = (islice(PatientSource(config, 3, workers=n).stream(1), 3) for n in (0, 2))
+    assert all(torch.equal(a.rendered, b.rendered) for a, b in zip(alone, helped, strict=True))
+
+
+def test_prepared_patients_are_kept_for_the_next_training(tmp_path: Path) -> None:
+    config = PhantomConfig(size=(20, 16, 16), spacing=(12.0, 12.0, 12.0), phases=3)
+    source = PatientSource(config, 9, prepare="rtmotion.video.prepared:prepare", folder=tmp_path / "patients")
+    made = source[1]
+    assert [p.name for p in (tmp_path / "patients").iterdir()] == ["10.safetensors"]
+    again = source[1]
+    assert all(torch.equal(v, vars(again)[name]) for name, v in vars(made).items())
+    (tmp_path / "patients" / "10.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ReadError, match="remove the file"):
+        source[1]

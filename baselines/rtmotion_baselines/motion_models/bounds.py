@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtmotion.cycle.appearance import AppearanceConfig
-from rtmotion.cycle.forecaster import MotionModelForecaster, combined, render_targets
+from rtmotion.cycle.forecaster import MotionModelForecaster, combined
 from rtmotion.cycle.mixture import centred, first_mode
 from rtmotion.cycle.observed import ObservedMotion, Progress, observe_motion
+from rtmotion.cycle.rendering import render_targets
 from rtmotion.cycle.waveforms import Array
 from rtmotion.errors import PhaseError
 from rtmotion.forecasting import Forecast, Forecaster

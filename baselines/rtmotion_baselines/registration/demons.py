@@ -21,7 +21,8 @@ class Demons:
         diffeomorphic: Whether updates are composed as diffeomorphisms rather than added.
         shrink: Factors of the pyramid, coarse to fine.
         iterations: At each level.
-        smoothing: Standard deviation of the Gaussian over the field after each step, mm.
+        smoothing: Standard deviation of the Gaussian over the field after each step, mm; on levels whose voxels are
+            larger it is one voxel, since less smooths nothing.
         window: HU outside are clipped to its ends.
     """
 
@@ -71,7 +72,7 @@ class Demons:
         demons.SetNumberOfIterations(iterations)
         demons.SetSmoothDisplacementField(True)
         # SimpleITK counts the deviations in voxels
-        demons.SetStandardDeviations([self.smoothing / s for s in fixed.GetSpacing()])
+        demons.SetStandardDeviations([max(self.smoothing / s, 1.0) for s in fixed.GetSpacing()])
         if current is None:
             return demons.Execute(fixed, moving)
         begin = sitk.Resample(current, fixed, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkVectorFloat64, True)

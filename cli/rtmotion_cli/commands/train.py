@@ -18,6 +18,7 @@ def train(
         Path, typer.Option("--out", help="The folder to write; a training that was stopped there goes on.")
     ] = Path("training"),
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps; by default the recipe's.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that make patients ahead of time.")] = 0,
     json: Json = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -28,7 +29,7 @@ def train(
 
     Writes the weights (safetensors), log.csv and checkpoint.pt. Several processes: torchrun -m rtmotion_cli train ...
     """
-    request = TrainingRequest(network, out, steps, resolve_device(device), seed)
+    request = TrainingRequest(network, out, steps, resolve_device(device), seed, workers)
     summary = run_training(request, Terminal(quiet, verbose))
     if json:
         write_json(summary)

@@ -12,16 +12,16 @@ GRID = Grid((20, 18, 16), (3.0, 3.0, 4.0))
 def test_the_nearest_phase_in_motion_counts_most_and_weights_add_up() -> None:
     fields = np.array([[0.0, 0.0], [1.0, 0.2], [2.0, 0.1], [3.0, -0.5]])
     gram = fields @ fields.T
-    weights = blend_weights(gram, np.array([0.0, 0.0, 1.0, 0.0]), AppearanceConfig())
+    weights = blend_weights(gram, gram @ [0.0, 0.0, 1.0, 0.0], AppearanceConfig())
     assert weights.argmax() == 2
     assert weights.sum() == 1.0
-    assert np.count_nonzero(blend_weights(gram, np.array([0, 0, 1.0, 0]), AppearanceConfig(sources=1))) == 1
+    assert np.count_nonzero(blend_weights(gram, gram @ [0, 0, 1.0, 0], AppearanceConfig(sources=1))) == 1
 
 
 def test_hysteresis_parts_phases_of_the_same_amplitude() -> None:
     """T10 and T90 have the same first coordinate (amplitude), but not the second (rate)."""
     fields = np.array([[0.0, 0.0], [1.0, 0.6], [2.0, 0.0], [1.0, -0.6]])
-    weights = blend_weights(fields @ fields.T, np.array([0.0, 0.95, 0.0, 0.05]), AppearanceConfig())
+    weights = blend_weights(fields @ fields.T, fields @ fields.T @ [0.0, 0.95, 0.0, 0.05], AppearanceConfig())
     assert weights[1] > 10 * weights[3]
 
 

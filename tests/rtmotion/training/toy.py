@@ -35,6 +35,6 @@ class LineRecipe:
             return {"error": abs(float(network(torch.tensor([[patient]]))) - (SLOPE * patient + OFFSET))}
 
 
-def numbers(first: int) -> Iterator[float]:
+def numbers(first: int, step: int = 1) -> Iterator[float]:
     """The stream: patient n is the number n modulo 3."""
-    return (float(n % 3) for n in count(first))
+    return (float(n % 3) for n in count(first, step))

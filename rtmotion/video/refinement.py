@@ -1,0 +1,164 @@
+"""The network's part of a forecast: the motion model's proposals, corrected, trusted and given a spread."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.resources import as_file, files
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtmotion.cycle.forecaster import Refined, combined
+from rtmotion.cycle.mixture import Combination
+from rtmotion.cycle.observed import ObservedMotion, near_lung
+from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, ahead, closure_weights
+from rtmotion.cycle.waveforms import Array
+from rtmotion.field import resample
+from rtmotion.sequence import PhaseSequence
+from rtmotion.types import VectorVolume
+from rtmotion.video.adaptation import LeftOut, Trust, find_trust, splits
+from rtmotion.video.network import VideoNetwork
+from rtmotion.video.proposal import doubts_of
+from rtmotion.video.tokens import Correction, Scene, corrected
+from rtmotion.video.working import WorkingMotion, on_working_grid
+from rtmotion.weights import load_weights
+
+WEIGHTS = "weights/video.safetensors"
+"""The shipped weights, relative to this package; their model card lies beside them."""
+
+SD_OF_SCALE = 12**0.5
+"""The root of the summed variances of a vector whose density falls as exp(-length / scale)."""
+
+
+@lru_cache(maxsize=2)
+def shipped_network(device: str) -> VideoNetwork:
+    """The network with the shipped weights on a device."""
+    network = VideoNetwork()
+    with as_file(files(__package__).joinpath(WEIGHTS)) as path:
+        load_weights(network, path)
+    return network.to(device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class NetworkRefinement:
+    """Corrects the motion model's forecast by the network.
+
+    Attributes:
+        adapt: Whether phases are left out to find how far the network is to be trusted on this patient.
+        network: The network; None takes the shipped one.
+        temporal: The motion model that the network was trained on.
+        spread: The network's standard deviations are multiplied by this.
+    """
+
+    adapt: bool = True
+    network: VideoNetwork | None = None
+    temporal: TemporalModel = field(default_factory=CycleMixture)
+    spread: float = 1.0
+
+    def refine(
+        self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation, combination: Combination
+    ) -> Refined:
+        """See `rtmotion.cycle.forecaster.Refinement`."""
+        seen = on_working_grid(observed, motion)
+        order = np.argsort(ahead(situation.targets, situation.observed[-1]), kind="stable").tolist()
+        with torch.inference_mode():
+            trust = self._trust(seen, situation) if self.adapt else Trust()
+            scene = scene_of(seen, situation, combination, order)
+            corrections = self._network(seen)(scene)
+            fine = _fine(motion, seen, combination.mean[order], corrections)
+            closing = [combined(motion.velocities, weights) for weights in closure_weights(situation)[order]]
+            velocities = [trusted(p, v, c, trust) for (p, v), c in zip(fine, closing, strict=True)]
+            spread = [
+                resample(SD_OF_SCALE * self.spread * c.log_scale.exp(), seen.grid, observed.grid).cpu()
+                for c in corrections
+            ]
+        back = np.argsort(order).tolist()
+        return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), {"trust": vars(trust)})
+
+    def _network(self, seen: WorkingMotion) -> VideoNetwork:
+        return self.network or shipped_network(str(seen.images.device))
+
+    def _trust(self, seen: WorkingMotion, situation: Situation) -> Trust:
+        """How far the network is to be trusted on this patient."""
+        left_out: list[LeftOut] = []
+        for k in splits(len(seen.images)):
+            if seen.reference >= k:
+                continue
+            known = first_phases(seen, k)
+            told = part_of(situation, k)
+            scene = scene_of(known, told, self.temporal.combine(told))
+            corrections = self._network(seen)(scene)
+            closing = torch.as_tensor(closure_weights(told), dtype=scene.velocities.dtype).to(scene.velocities)
+            fields = zip(seen.velocities[k:], scene.proposals, corrected(scene, corrections), closing, strict=True)
+            for (truth, proposal, network, weights), correction in zip(fields, corrections, strict=True):
+                closure = torch.tensordot(weights, scene.velocities, dims=1)
+                scale = SD_OF_SCALE * correction.log_scale.exp()
+                left_out.append(LeftOut(truth, proposal, network, closure, scale))
+        return find_trust(left_out, near_lung(seen.images.mean(dim=0), seen.grid))
+
+
+def scene_of(
+    seen: WorkingMotion, situation: Situation, combination: Combination, order: Sequence[int] | None = None
+) -> Scene:
+    """What the network is shown.
+
+    Args:
+        seen: The observed phases.
+        situation: What the temporal model was told.
+        combination: What it said.
+        order: Of the targets in time; None where they are given so.
+    """
+    places = np.arange(len(situation.targets)) if order is None else np.asarray(order)
+    start = situation.observed[seen.reference]
+    weights = torch.as_tensor(combination.mean[places], dtype=seen.velocities.dtype).to(seen.velocities)
+    return Scene(
+        seen.images,
+        seen.velocities,
+        (situation.observed - start) % 1.0,
+        seen.reference,
+        torch.tensordot(weights, seen.velocities, dims=1),
+        (situation.targets[places] - start) % 1.0,
+        doubts_of(combination, situation.gram)[places],
+    )
+
+
+def first_phases(seen: WorkingMotion, count: int) -> WorkingMotion:
+    """The first observed phases alone."""
+    return replace(
+        seen, images=seen.images[:count], velocities=seen.velocities[:count], fractions=seen.fractions[:count]
+    )
+
+
+def part_of(situation: Situation, count: int) -> Situation:
+    """The situation in which the phases after the first `count` observed ones are the targets."""
+    s, k = situation, len(situation.observed)
+    return Situation(
+        s.gram[:count, :count],
+        s.observed[:count],
+        s.observed[count:],
+        None if s.inhale is None else s.inhale[:count],
+        None if s.amplitude is None else s.amplitude[:k],
+    )
+
+
+def trusted(proposal: Tensor, network: Tensor, closure: Tensor, trust: Trust) -> Tensor:
+    """The velocity as far as network and closure are trusted; all mm, LPS, shape (3, z, y, x)."""
+    velocity: Tensor = proposal + trust.network * (network - proposal) + trust.closure * (closure - network)
+    return velocity
+
+
+def _fine(
+    motion: ObservedMotion, seen: WorkingMotion, weights: Array, corrections: Sequence[Correction]
+) -> list[tuple[VectorVolume, VectorVolume]]:
+    """Proposals and corrected velocities on the motion's own grid, in the order of time."""
+    velocities = motion.velocities
+    found = []
+    for share, correction in zip(weights, corrections, strict=True):
+        proposal = combined(motion.velocities, share)
+        parts = [resample(part, seen.grid, motion.grid) for part in (correction.weights, correction.residual)]
+        finer = Correction(parts[0], parts[1], correction.log_scale)
+        velocity = finer.applied(proposal, velocities)
+        velocities = torch.cat([velocities, velocity[None]])
+        found.append((proposal, velocity))
+    return found
