@@ -113,15 +113,6 @@ def test_known_start_is_selectable_by_name(breathing: PhaseSequence) -> None:
     assert known.temporal.config.start_concentration == 1.0  # type: ignore[attr-defined]
 
 
-def test_video_stands_on_the_motion_model(breathing: PhaseSequence, forecast: Forecast) -> None:
-    observed, truth = breathing.observe(6)
-    video = find_method("video").create(device="cpu", seed=0, samples=200).forecast(observed, truth.phases)
-    assert video.method == "video"
-    assert any("no trained network" in w for w in video.warnings)
-    for a, b in zip(video.volumes, forecast.volumes, strict=True):
-        assert torch.equal(a.data, b.data)
-
-
 def test_an_engine_without_velocities_goes_through_the_logarithm(breathing: PhaseSequence) -> None:
     @dataclasses.dataclass(frozen=True)
     class Plain:
