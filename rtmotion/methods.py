@@ -77,12 +77,18 @@ class Method:
         """Whether the packages that it needs are there."""
         return self.requires is None or self.requires.installed
 
+    def takes(self, option: str) -> bool:
+        """Whether the forecaster has an option of that name."""
+        return option in signature(self._factory()).parameters
+
     def create(self, **options: Any) -> "Forecaster":
         """Builds the forecaster; options that it does not have are left out (a persistence has no seed)."""
+        return self._factory()(**{k: v for k, v in {**options, **self.options}.items() if self.takes(k)})
+
+    def _factory(self) -> "Callable[..., Forecaster]":
         module, _, attribute = self.target.partition(":")
         factory: Callable[..., Forecaster] = getattr(import_module(module), attribute)
-        known = signature(factory).parameters
-        return factory(**{k: v for k, v in {**options, **self.options}.items() if k in known})
+        return factory
 
 
 def available_forecasters() -> dict[str, Method]:
@@ -130,8 +136,9 @@ PREDICTORS = [
     Method(
         name="video",
         kind="predictor",
-        summary="the video-model predictor (default); stands on the motion model until a network is trained",
+        summary="the video model (default): the motion model, corrected by a network trained on generated patients",
         target="rtmotion.video.forecaster:create",
+        weights="video/weights/video.safetensors",
     ),
     Method(
         name="motion-model",

@@ -31,7 +31,10 @@ COMMON = {"--json", "--device", "--seed", "--quiet", "--verbose"}
 COMMAND_OPTIONS = {
     "inspect": {"--study", "--phases", "--quick"},
     "phantom": {"--phases", "--size", "--spacing", "--format"},
-    "forecast": {"--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"},
+    "forecast": {
+        *("--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"),
+        *("--adapt", "--no-adapt", "--weights"),
+    },
     "compare": {
         *("--observe", "--methods", "--preset", "--out", "--scheduler", "--workers", "--threads"),
         *("--phantoms", "--phantom-seed", "--phantom-spacing", "--keep-volumes", "--study"),
@@ -39,7 +42,7 @@ COMMAND_OPTIONS = {
     "methods": set(),
     "register": {"--method", "--reference", "--mask", "--weights", "--out", "--landmarks", "--study", "--phases"},
     "report": set(),
-    "train": {"--out", "--steps"},
+    "train": {"--out", "--steps", "--workers", "--cases"},
     "demo": {"--out"},
 }
 
@@ -64,7 +67,12 @@ def test_the_commands_and_their_options() -> None:
     group = typer.main.get_command(app)
     commands = group.commands  # type: ignore[attr-defined]
     found = {
-        name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        name: {
+            option
+            for parameter in command.params
+            for option in [*parameter.opts, *parameter.secondary_opts]
+            if option.startswith("--")
+        }
         for name, command in commands.items()
     }
     assert found == {name: options | COMMON for name, options in COMMAND_OPTIONS.items()}

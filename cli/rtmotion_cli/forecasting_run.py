@@ -37,6 +37,8 @@ class ForecastRequest:
         phases: Percentages of the phases as text, where nothing says them.
         device: Torch device.
         seed: Of everything random.
+        adapt: Whether the video model finds out how far it is to be trusted on this patient.
+        weights: Weights of the video model; None takes the shipped ones.
     """
 
     paths: tuple[Path, ...]
@@ -49,6 +51,8 @@ class ForecastRequest:
     phases: str | None = None
     device: str = "cpu"
     seed: int = 0
+    adapt: bool = True
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,8 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
+    if request.weights is not None and not method.takes("weights"):
+        raise RtmotionError(f"--weights: {method.name} takes no file of weights; leave it out")
     recording = _read_trace(request.trace)
     if request.out is not None:
         check_output(request.out)
@@ -135,7 +141,9 @@ def make_forecast(
     terminal: Terminal,
 ) -> "Forecast":
     """Builds the forecaster and runs it."""
-    options: dict[str, Any] = {"device": request.device, "seed": request.seed}
+    options: dict[str, Any] = {"device": request.device, "seed": request.seed, "adapt": request.adapt}
+    if request.weights is not None:
+        options["weights"] = request.weights
     if request.samples is not None:
         options["samples"] = request.samples
     with terminal.progress(method.name) as step:
@@ -182,6 +190,8 @@ def describe(
             "observe": request.observe,
             "samples": request.samples,
             "trace": None if request.trace is None else request.trace.name,
+            "adapt": request.adapt,
+            "weights": None if request.weights is None else request.weights.name,
         },
         "warnings": case.found.warnings,
     }

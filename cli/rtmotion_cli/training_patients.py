@@ -79,3 +79,19 @@ class PatientSource:
                     if later not in coming:
                         coming[later] = pool.submit(self.__getitem__, later)
                 yield coming.pop(number).result()
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """Real cases by number, again and again, for fine-tuning.
+
+    Attributes:
+        cases: What was prepared of them, see `rtmotion.video.prepared.prepare_case`.
+    """
+
+    cases: tuple[Any, ...]
+
+    def stream(self, first: int, step: int = 1) -> Iterator[Any]:
+        """The cases from a number on, every `step`-th, without end."""
+        for number in count(first, step):
+            yield self.cases[number % len(self.cases)]

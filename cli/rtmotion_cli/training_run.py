@@ -2,15 +2,20 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rtmotion.errors import UnknownNameError
+from rtmotion.errors import RtmotionError, UnknownNameError
+from rtmotion_cli.cases import read_case
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
-from rtmotion_cli.training_patients import Geometry, PatientSource
+from rtmotion_cli.training_patients import CaseSource, Geometry, PatientSource
+
+Stream = Callable[[int, int], Iterator[Any]]
+"""Patients from a number on, every n-th."""
 
 TRAINING_SEEDS = 1_000_000
 """Patients to train on have seeds from here on; those of comparisons and benchmarks lie below."""
@@ -43,6 +48,8 @@ class NetworkRecipe:
         validation: Number of patients to validate on.
         prepare: `module:function` that makes of a patient what is kept of it on the disk, where that is slow; None
             keeps nothing there.
+        tuning: Settings of a fine-tuning on cases that differ from the defaults of
+            `rtmotion.training.TrainingConfig`; None where the network cannot be tuned.
     """
 
     summary: str
@@ -52,6 +59,7 @@ class NetworkRecipe:
     geometries: tuple[Geometry, ...] = ()
     validation: int = 6
     prepare: str | None = None
+    tuning: dict[str, Any] | None = None
 
 
 NETWORKS = {
@@ -70,6 +78,7 @@ NETWORKS = {
         SPACINGS,
         validation=8,
         prepare="rtmotion.video.prepared:prepare",
+        tuning={"steps": 200, "rate": 1e-4, "warmup": 20, "average": 0.98, "validate_every": 50},
     ),
     "voxelmorph": NetworkRecipe(
         "the registration network of the baselines voxelmorph and voxelmorph-optimised",
@@ -92,6 +101,7 @@ class TrainingRequest:
         device: Torch device.
         seed: Of weights, examples and patients.
         workers: Processes that make patients ahead of time.
+        cases: Real 4D CTs to go on with from the shipped weights; none trains on synthetic patients.
     """
 
     network: str
@@ -100,6 +110,7 @@ class TrainingRequest:
     device: str = "cpu"
     seed: int = 0
     workers: int = 0
+    cases: tuple[Path, ...] = ()
 
 
 def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]:
@@ -117,13 +128,38 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
 
     from rtmotion.training import TrainingConfig, train
     from rtmotion.weights import sha256
-    from rtmotion_data.phantom import PhantomConfig
 
     network = NETWORKS[request.network]
+    if request.cases and network.tuning is None:
+        raise RtmotionError(f"--cases: {request.network} is not tuned on cases; leave it out")
     module, _, attribute = network.target.partition(":")
-    recipe = getattr(import_module(module), attribute)()
     steps = {} if request.steps is None else {"steps": request.steps}
-    config = TrainingConfig(**{**network.training, **steps, "seed": request.seed})
+    tuning = (network.tuning or {}) if request.cases else network.training
+    config = TrainingConfig(**{**tuning, **steps, "seed": request.seed})
+    started = time.perf_counter()
+    recipe = getattr(import_module(module), attribute)(**({"start": "shipped"} if request.cases else {}))
+    if request.cases:
+        stream, validation = real_cases(request, terminal)
+    else:
+        stream, validation = synthetic_patients(network, request, terminal)
+    with terminal.progress(f"training {request.network}") as step:
+        weights = train(recipe, stream, validation, config, request.out, device=request.device, progress=step)
+    return {
+        "network": request.network,
+        "weights": str(weights),
+        "sha256": sha256(weights),
+        "bytes": weights.stat().st_size,
+        "training": dataclasses.asdict(config),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def synthetic_patients(
+    network: NetworkRecipe, request: TrainingRequest, terminal: Terminal
+) -> tuple[Stream, list[Any]]:
+    """The stream to train on, and the patients to validate on."""
+    from rtmotion_data.phantom import PhantomConfig
+
     training = PatientSource(
         PhantomConfig(**network.patients),
         TRAINING_SEEDS * (1 + request.seed),
@@ -134,19 +170,30 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
         request.workers,
     )
     held_out = dataclasses.replace(training, seeds=VALIDATION_SEEDS, workers=0)
-    started = time.perf_counter()
     validation = []
     with terminal.progress("making the patients to validate on") as step:
         for number in range(network.validation):
             validation.append(held_out[number])
             step("patients", len(validation), network.validation)
-    with terminal.progress(f"training {request.network}") as step:
-        weights = train(recipe, training.stream, validation, config, request.out, device=request.device, progress=step)
-    return {
-        "network": request.network,
-        "weights": str(weights),
-        "sha256": sha256(weights),
-        "bytes": weights.stat().st_size,
-        "training": dataclasses.asdict(config),
-        "seconds": time.perf_counter() - started,
-    }
+    return training.stream, validation
+
+
+def real_cases(request: TrainingRequest, terminal: Terminal) -> tuple[Stream, list[Any]]:
+    """The cases to train on, and the last of three or more to validate on; of fewer, none is held out.
+
+    Raises:
+        RtmotionError: If a case cannot be read or has fewer than four phases.
+    """
+    from rtmotion.video.prepared import prepare_case
+
+    prepared = []
+    for path in request.cases:
+        sequence = read_case([path], terminal).sequence
+        if len(sequence) < 4:
+            raise RtmotionError(f"{path}: fine-tuning needs at least 4 phases of a cycle, got {len(sequence)}")
+        with terminal.progress(f"registering {path.name}"):
+            prepared.append(prepare_case(sequence.to(request.device)))
+    if len(prepared) < 3:
+        terminal.warn([f"{len(prepared)} case(s): none is held out, so nothing tells whether the weights got better"])
+        return CaseSource(tuple(prepared)).stream, []
+    return CaseSource(tuple(prepared[:-1])).stream, prepared[-1:]

@@ -18,6 +18,7 @@ from rtmotion.errors import ReadError
 from rtmotion.field import exp, gaussian_smooth, resample
 from rtmotion.grid import Grid
 from rtmotion.registration import SvfRegistration
+from rtmotion.registration.region import near_body
 from rtmotion.sequence import Phase, PhaseSequence, Volume
 from rtmotion.types import VectorStack
 from rtmotion.video.tokens import WORKING_SPACING_MM
@@ -93,6 +94,12 @@ def prepare(patient: SyntheticPatient) -> PreparedPatient:
     phases = tuple(Phase(float(f)) for f in patient.fractions)
     sequence = PhaseSequence(phases, tuple(Volume(v, patient.grid) for v in patient.rendered))
     return prepare_sequence(sequence, patient.clean, patient.labels > 0, patient.displacements)
+
+
+def prepare_case(sequence: PhaseSequence) -> PreparedPatient:
+    """A real patient, for fine-tuning: what the whole cycle's registration says stands for the truth."""
+    images = torch.stack([v.hu for v in sequence.volumes])
+    return prepare_sequence(sequence, images, torch.stack([near_body(v) for v in sequence.volumes]))
 
 
 def prepare_sequence(

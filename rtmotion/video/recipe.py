@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rtmotion.types import ScalarBatch, VectorStack
 from rtmotion.video.network import VideoConfig, VideoNetwork
 from rtmotion.video.prepared import PreparedPatient
 from rtmotion.video.proposal import proposal
+from rtmotion.video.refinement import network_with
 from rtmotion.video.tokens import WORKING_SPACING_MM, Scene, box, corrected
 
 VALIDATED = (3, 5, 7)
@@ -61,6 +63,7 @@ class VideoRecipe:
         traced: Chance that the waveform is given.
         scale_weight: Weight of the likelihood.
         roughness_weight: Weight of the squared gradient of the residual velocity, (mm/mm)².
+        start: Weights to start from, as for fine-tuning; `shipped`, a file, or None for none.
     """
 
     config: VideoConfig = field(default_factory=VideoConfig)
@@ -74,11 +77,16 @@ class VideoRecipe:
     traced: float = 0.15
     scale_weight: float = 0.05
     roughness_weight: float = 1.0
+    start: Path | str | None = None
     name: str = "video"
 
     def build(self) -> nn.Module:
-        """The untrained network."""
-        return VideoNetwork(self.config)
+        """The network before training."""
+        network = VideoNetwork(self.config)
+        if self.start is not None:
+            known = network_with(None if self.start == "shipped" else Path(self.start))
+            network.load_state_dict(known.state_dict())
+        return network
 
     def keep(self, patient: PreparedPatient) -> PreparedPatient:
         """The patient as it was prepared."""
@@ -138,7 +146,7 @@ class VideoRecipe:
         """Weighted distance from the truth, mm, at three numbers of observed phases; `base`: the motion model's."""
         scores: dict[str, float] = {}
         count = len(patient.images)
-        for k in VALIDATED:
+        for k in (k for k in VALIDATED if k < count):
             whole = example_of(patient, list(range(k)), list(range(k, count)))
             example = whole.to(next(network.parameters()).device)
             scene = example.scene

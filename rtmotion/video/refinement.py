@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,11 +33,18 @@ SD_OF_SCALE = 12**0.5
 
 
 @lru_cache(maxsize=2)
-def shipped_network(device: str) -> VideoNetwork:
-    """The network with the shipped weights on a device."""
+def network_with(weights: Path | None = None, device: str = "cpu") -> VideoNetwork:
+    """The network with the weights of a file, or the shipped ones, on a device.
+
+    Raises:
+        ReadError: If the file holds no weights of this network.
+    """
     network = VideoNetwork()
-    with as_file(files(__package__).joinpath(WEIGHTS)) as path:
-        load_weights(network, path)
+    if weights is None:
+        with as_file(files(__package__).joinpath(WEIGHTS)) as path:
+            load_weights(network, path)
+    else:
+        load_weights(network, weights)
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -46,13 +54,15 @@ class NetworkRefinement:
 
     Attributes:
         adapt: Whether phases are left out to find how far the network is to be trusted on this patient.
-        network: The network; None takes the shipped one.
+        network: The network; None takes the one with `weights`.
+        weights: A file of weights; None takes the shipped ones.
         temporal: The motion model that the network was trained on.
         spread: The network's standard deviations are multiplied by this.
     """
 
     adapt: bool = True
     network: VideoNetwork | None = None
+    weights: Path | None = None
     temporal: TemporalModel = field(default_factory=CycleMixture)
     spread: float = 1.0
 
@@ -77,7 +87,7 @@ class NetworkRefinement:
         return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), {"trust": vars(trust)})
 
     def _network(self, seen: WorkingMotion) -> VideoNetwork:
-        return self.network or shipped_network(str(seen.images.device))
+        return self.network or network_with(self.weights, str(seen.images.device))
 
     def _trust(self, seen: WorkingMotion, situation: Situation) -> Trust:
         """How far the network is to be trusted on this patient."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rtmotion.errors import ReadError
+from rtmotion.video.refinement import network_with
 from rtmotion.weights import load_weights, sha256
 from rtmotion_baselines.registration.voxelmorph import build_network
 from rtmotion_cli import training_run
@@ -24,9 +25,18 @@ SMALL = NetworkRecipe(
 )
 
 
+TUNED = NetworkRecipe(
+    "the video model",
+    "rtmotion.video.recipe:VideoRecipe",
+    {},
+    {},
+    tuning={"steps": 2, "rate": 1e-3, "warmup": 1, "average": 0.5, "validate_every": 2},
+)
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_run, "NETWORKS", {"voxelmorph": SMALL})
+    monkeypatch.setattr(training_run, "NETWORKS", {"voxelmorph": SMALL, "video": TUNED})
 
 
 def test_the_command_writes_weights_that_the_network_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +107,29 @@ def test_prepared_patients_are_kept_for_the_next_training(tmp_path: Path) -> Non
     (tmp_path / "patients" / "10.safetensors").write_bytes(b"cut off")
     with pytest.raises(ReadError, match="remove the file"):
         source[1]
+
+
+def test_the_shipped_video_model_goes_on_from_the_users_own_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = tmp_path / "my patient"
+    assert main(["phantom", str(case), "--phases", "5", "--size", "24", "20", "20", "--spacing", "12", "-q"]) == 0
+    arguments = ["train", "video", "--cases", str(case), "--out", str(tmp_path / "tuned"), "--json", "--device", "cpu"]
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert "none is held out" in said.err
+    weights = Path(json.loads(said.out)["weights"])
+    tuned, shipped = network_with(weights).state_dict(), network_with().state_dict()
+    differences = [float((tuned[name] - tensor).abs().max()) for name, tensor in shipped.items()]
+    assert 0 < max(differences) < 0.02
+    forecast = ["forecast", str(case), "--observe", "3", "--out", str(tmp_path / "forecast"), "-q", "--device", "cpu"]
+    assert main([*forecast, "--weights", str(weights)]) == 0
+    assert main([*forecast, "--weights", str(weights), "--method", "persistence"]) == 2
+    assert "takes no file of weights" in capsys.readouterr().err
+    assert main([*forecast, "--weights", str(case / "phantom.json")]) == 2
+    assert "a safetensors file of weights was expected" in capsys.readouterr().err
+
+
+def test_only_networks_that_can_be_tuned_take_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "voxelmorph", "--cases", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "not tuned on cases" in capsys.readouterr().err

@@ -37,6 +37,14 @@ def forecast(
     samples: Annotated[
         int | None, typer.Option("--samples", min=2, metavar="N", help="Samples behind the uncertainty.")
     ] = None,
+    adapt: Annotated[
+        bool,
+        typer.Option("--adapt/--no-adapt", help="Find out from the observed phases how far to trust the network."),
+    ] = True,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Weights of the video model, from rtmotion train video."),
+    ] = None,
     study: Study = None,
     phases: Phases = None,
     json: Json = False,
@@ -50,7 +58,18 @@ def forecast(
     if len(counts) != 1:
         raise RtmotionError(f"forecast takes one --observe, got {observe!r}; for several use rtmotion compare")
     request = ForecastRequest(
-        tuple(path), counts[0], method, out, trace, samples, study, phases, resolve_device(device), seed
+        tuple(path),
+        counts[0],
+        method,
+        out,
+        trace,
+        samples,
+        study,
+        phases,
+        resolve_device(device),
+        seed,
+        adapt,
+        weights,
     )
     result = run_forecast(request, Terminal(quiet, verbose))
     show_json(result) if json else show(result)

@@ -10,7 +10,7 @@ from rtmotion.forecasting import Forecast
 from rtmotion.methods import find_method
 from rtmotion.sequence import PhaseSequence
 from rtmotion.video.network import VideoNetwork
-from rtmotion.video.refinement import WEIGHTS, NetworkRefinement, shipped_network
+from rtmotion.video.refinement import WEIGHTS, NetworkRefinement, network_with
 from rtmotion.weights import sha256
 from tests.rtmotion.video.test_network import SMALL, awake
 
@@ -64,7 +64,7 @@ def test_the_default_forecaster_adapts_and_can_be_told_not_to(breathing: PhaseSe
     assert max(folds) == 0
 
 
-def test_the_shipped_network_changes_the_forecast_and_repeats_it(breathing: PhaseSequence) -> None:
+def test_the_network_with_changes_the_forecast_and_repeats_it(breathing: PhaseSequence) -> None:
     observed, truth = breathing.observe(4)
     one, other = (find_method("video").create(device="cpu", samples=50) for _ in range(2))
     first, second = one.forecast(observed, truth.phases), other.forecast(observed, truth.phases)
@@ -82,4 +82,4 @@ def test_the_model_card_is_that_of_the_shipped_weights() -> None:
         card = weights.with_suffix(".md").read_text(encoding="utf-8")
         assert f"`{sha256(weights)}`" in card
         assert weights.stat().st_size < 16e6
-    assert f"{sum(p.numel() for p in shipped_network('cpu').parameters()):,} parameters" in card
+    assert f"{sum(p.numel() for p in network_with().parameters()):,} parameters" in card
