@@ -33,7 +33,7 @@ COMMAND_OPTIONS = {
     "phantom": {"--phases", "--size", "--spacing", "--format"},
     "forecast": {
         *("--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"),
-        *("--adapt", "--no-adapt", "--weights"),
+        *("--adapt", "--no-adapt", "--weights", "--calibration"),
     },
     "compare": {
         *("--observe", "--methods", "--preset", "--out", "--scheduler", "--workers", "--threads"),
@@ -42,6 +42,7 @@ COMMAND_OPTIONS = {
     "methods": set(),
     "register": {"--method", "--reference", "--mask", "--weights", "--out", "--landmarks", "--study", "--phases"},
     "report": set(),
+    "calibrate": {"--observe", "--out", "--weights"},
     "train": {"--out", "--steps", "--workers", "--cases"},
     "demo": {"--out"},
 }

@@ -39,6 +39,7 @@ class ForecastRequest:
         seed: Of everything random.
         adapt: Whether the video model finds out how far it is to be trusted on this patient.
         weights: Weights of the video model; None takes the shipped ones.
+        calibration: What `rtmotion calibrate` learned of its uncertainty, or None.
     """
 
     paths: tuple[Path, ...]
@@ -53,6 +54,7 @@ class ForecastRequest:
     seed: int = 0
     adapt: bool = True
     weights: Path | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +73,9 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
-    if request.weights is not None and not method.takes("weights"):
-        raise RtmotionError(f"--weights: {method.name} takes no file of weights; leave it out")
+    for option in ("weights", "calibration"):
+        if getattr(request, option) is not None and not method.takes(option):
+            raise RtmotionError(f"--{option}: {method.name} takes no such file; leave it out")
     recording = _read_trace(request.trace)
     if request.out is not None:
         check_output(request.out)
@@ -142,8 +145,7 @@ def make_forecast(
 ) -> "Forecast":
     """Builds the forecaster and runs it."""
     options: dict[str, Any] = {"device": request.device, "seed": request.seed, "adapt": request.adapt}
-    if request.weights is not None:
-        options["weights"] = request.weights
+    options |= {"weights": request.weights, "calibration": request.calibration}
     if request.samples is not None:
         options["samples"] = request.samples
     with terminal.progress(method.name) as step:
@@ -192,6 +194,7 @@ def describe(
             "trace": None if request.trace is None else request.trace.name,
             "adapt": request.adapt,
             "weights": None if request.weights is None else request.weights.name,
+            "calibration": None if request.calibration is None else request.calibration.name,
         },
         "warnings": case.found.warnings,
     }

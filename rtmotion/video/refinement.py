@@ -1,6 +1,7 @@
 """The network's part of a forecast: the motion model's proposals, corrected, trusted and given a spread."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -8,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rtmotion.cycle.forecaster import Refined, combined
 from rtmotion.cycle.mixture import Combination
 from rtmotion.cycle.observed import ObservedMotion, near_lung
-from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, ahead, closure_weights
+from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, ahead
 from rtmotion.cycle.waveforms import Array
 from rtmotion.field import resample
 from rtmotion.sequence import PhaseSequence
 from rtmotion.types import VectorVolume
 from rtmotion.video.adaptation import LeftOut, Trust, find_trust, splits
+from rtmotion.video.calibration import SpreadCalibration
 from rtmotion.video.network import VideoNetwork
 from rtmotion.video.proposal import doubts_of
 from rtmotion.video.tokens import Correction, Scene, corrected
@@ -40,12 +41,19 @@ def network_with(weights: Path | None = None, device: str = "cpu") -> VideoNetwo
         ReadError: If the file holds no weights of this network.
     """
     network = VideoNetwork()
-    if weights is None:
-        with as_file(files(__package__).joinpath(WEIGHTS)) as path:
-            load_weights(network, path)
-    else:
-        load_weights(network, weights)
+    with weights_file(weights) as path:
+        load_weights(network, path)
     return network.to(device).eval().requires_grad_(False)
+
+
+@contextmanager
+def weights_file(weights: Path | None = None) -> Iterator[Path]:
+    """The path of a file of weights, or of the shipped ones."""
+    if weights is not None:
+        yield weights
+        return
+    with as_file(files(__package__).joinpath(WEIGHTS)) as path:
+        yield path
 
 
 @dataclass(frozen=True)
@@ -57,14 +65,15 @@ class NetworkRefinement:
         network: The network; None takes the one with `weights`.
         weights: A file of weights; None takes the shipped ones.
         temporal: The motion model that the network was trained on.
-        spread: The network's standard deviations are multiplied by this.
+        calibration: Stretches the stated uncertainty as learned on the user's cases; None leaves it as it was learned
+            on generated patients.
     """
 
     adapt: bool = True
     network: VideoNetwork | None = None
     weights: Path | None = None
     temporal: TemporalModel = field(default_factory=CycleMixture)
-    spread: float = 1.0
+    calibration: SpreadCalibration | None = None
 
     def refine(
         self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation, combination: Combination
@@ -77,14 +86,19 @@ class NetworkRefinement:
             scene = scene_of(seen, situation, combination, order)
             corrections = self._network(seen)(scene)
             fine = _fine(motion, seen, combination.mean[order], corrections)
-            closing = [combined(motion.velocities, weights) for weights in closure_weights(situation)[order]]
-            velocities = [trusted(p, v, c, trust) for (p, v), c in zip(fine, closing, strict=True)]
+            velocities = [proposal + trust.network * (found - proposal) for proposal, found in fine]
+            factor = 1.0 if self.calibration is None else self.calibration.factor(len(observed))
             spread = [
-                resample(SD_OF_SCALE * self.spread * c.log_scale.exp(), seen.grid, observed.grid).cpu()
-                for c in corrections
+                resample(SD_OF_SCALE * factor * c.log_scale.exp(), seen.grid, observed.grid).cpu() for c in corrections
             ]
         back = np.argsort(order).tolist()
-        return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), {"trust": vars(trust)})
+        details = {
+            "trust": {name: round(value, 4) for name, value in vars(trust).items()},
+            "uncertainty learned on": "generated patients alone"
+            if self.calibration is None
+            else f"generated patients, stretched by {factor:.2f} after {self.calibration.description}",
+        }
+        return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), details)
 
     def _network(self, seen: WorkingMotion) -> VideoNetwork:
         return self.network or network_with(self.weights, str(seen.images.device))
@@ -99,12 +113,9 @@ class NetworkRefinement:
             told = part_of(situation, k)
             scene = scene_of(known, told, self.temporal.combine(told))
             corrections = self._network(seen)(scene)
-            closing = torch.as_tensor(closure_weights(told), dtype=scene.velocities.dtype).to(scene.velocities)
-            fields = zip(seen.velocities[k:], scene.proposals, corrected(scene, corrections), closing, strict=True)
-            for (truth, proposal, network, weights), correction in zip(fields, corrections, strict=True):
-                closure = torch.tensordot(weights, scene.velocities, dims=1)
-                scale = SD_OF_SCALE * correction.log_scale.exp()
-                left_out.append(LeftOut(truth, proposal, network, closure, scale))
+            scales = [SD_OF_SCALE * c.log_scale.exp() for c in corrections]
+            fields = zip(seen.velocities[k:], scene.proposals, corrected(scene, corrections), scales, strict=True)
+            left_out += [LeftOut(*each) for each in fields]
         return find_trust(left_out, near_lung(seen.images.mean(dim=0), seen.grid))
 
 
@@ -150,12 +161,6 @@ def part_of(situation: Situation, count: int) -> Situation:
         None if s.inhale is None else s.inhale[:count],
         None if s.amplitude is None else s.amplitude[:k],
     )
-
-
-def trusted(proposal: Tensor, network: Tensor, closure: Tensor, trust: Trust) -> Tensor:
-    """The velocity as far as network and closure are trusted; all mm, LPS, shape (3, z, y, x)."""
-    velocity: Tensor = proposal + trust.network * (network - proposal) + trust.closure * (closure - network)
-    return velocity
 
 
 def _fine(

@@ -125,7 +125,7 @@ def test_the_shipped_video_model_goes_on_from_the_users_own_cases(
     forecast = ["forecast", str(case), "--observe", "3", "--out", str(tmp_path / "forecast"), "-q", "--device", "cpu"]
     assert main([*forecast, "--weights", str(weights)]) == 0
     assert main([*forecast, "--weights", str(weights), "--method", "persistence"]) == 2
-    assert "takes no file of weights" in capsys.readouterr().err
+    assert "takes no such file" in capsys.readouterr().err
     assert main([*forecast, "--weights", str(case / "phantom.json")]) == 2
     assert "a safetensors file of weights was expected" in capsys.readouterr().err
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import typer
 
+from rtmotion_cli.commands.calibrate import calibrate
 from rtmotion_cli.commands.compare import compare
 from rtmotion_cli.commands.demo import demo
 from rtmotion_cli.commands.forecast import forecast
@@ -22,7 +23,8 @@ EXAMPLES = {
     "methods": "rtmotion methods",
     "register": "rtmotion register /data/patient_07 --reference T50 --out fields_07",
     "report": "rtmotion report forecast_07",
-    "train": "rtmotion train voxelmorph --out training --seed 0",
+    "calibrate": "rtmotion calibrate /data/patient_* --observe 3,5,7 --out calibration.json",
+    "train": "rtmotion train video --cases /data/patient_01 --cases /data/patient_02 --out tuned",
     "demo": "rtmotion demo",
 }
 """What the help of each command ends with."""
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
         "methods": methods,
         "register": register_phases,
         "report": report,
+        "calibrate": calibrate,
         "train": train,
         "demo": demo,
     }

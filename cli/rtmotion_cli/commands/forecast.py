@@ -45,6 +45,10 @@ def forecast(
         Path | None,
         typer.Option("--weights", metavar="FILE", help="Weights of the video model, from rtmotion train video."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", metavar="FILE", help="Stretches the uncertainty: from rtmotion calibrate."),
+    ] = None,
     study: Study = None,
     phases: Phases = None,
     json: Json = False,
@@ -70,6 +74,7 @@ def forecast(
         seed,
         adapt,
         weights,
+        calibration,
     )
     result = run_forecast(request, Terminal(quiet, verbose))
     show_json(result) if json else show(result)
