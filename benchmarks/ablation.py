@@ -96,24 +96,17 @@ def main() -> None:
                 observed, truth = sequence.observe(k)
                 for variant, forecaster in variants().items():
                     found = scores(forecaster.forecast(observed, truth.phases), sequence, fields)
-                    lines += [[group, name.rpartition("/")[2], variant, k, m, f"{v:.3f}"] for m, v in found.items()]
-                    print(
-                        name.rpartition("/")[2],
-                        f"k={k}",
-                        variant,
-                        {m: round(v, 2) for m, v in found.items()},
-                        flush=True,
-                    )
+                    case = name.rpartition("/")[2]
+                    lines += [[group, case, variant, k, m, f"{v:.3f}"] for m, v in found.items()]
+                    print(case, f"k={k}", variant, {m: round(v, 2) for m, v in found.items()}, flush=True)
     for group in dict.fromkeys(line[0] for line in lines):
         for metric in dict.fromkeys(line[4] for line in lines if line[0] == group):
             print(f"\n{group}: {metric}\n{'':34s}" + "".join(f"    k={k}" for k in ks))
             for variant in variants():
-                cells = [
-                    np.mean(
-                        [float(str(v)) for g, _, w, n, m, v in lines if (g, w, n, m) == (group, variant, k, metric)]
-                    )
-                    for k in ks
-                ]
+                cells = []
+                for k in ks:
+                    wanted = (group, variant, k, metric)
+                    cells.append(np.mean([float(str(v)) for g, _, w, n, m, v in lines if (g, w, n, m) == wanted]))
                 print(f"{variant:34s}" + "".join(f"{cell:7.2f}" for cell in cells))
     out = Path(__file__).parent / "results" / f"{datetime.date.today()}_ablation.csv"
     with out.open("w", newline="") as handle:

@@ -91,14 +91,16 @@ def _factor(
     forecast: Forecast = find_method("video").create(**options).forecast(observed, future.phases)
     assert forecast.displacements is not None
     assert forecast.uncertainty is not None
-    parts: list[list[Tensor]] = [[], [], []]
+    predicted: list[Tensor] = []
+    true: list[Tensor] = []
+    sd: list[Tensor] = []
     for j, phase in enumerate(future.phases):
         lung = lung_mask(future.volumes[j])
         if int(lung.sum()) < FEWEST_VOXELS:
             continue
-        parts[0].append(forecast.displacements[j].data[:, lung])
-        parts[1].append(truth[phase.label].data[:, lung])
-        parts[2].append(forecast.uncertainty[j][lung])
-    if not parts[0]:
+        predicted.append(forecast.displacements[j].data[:, lung])
+        true.append(truth[phase.label].data[:, lung])
+        sd.append(forecast.uncertainty[j][lung])
+    if not predicted:
         raise RtmotionError("no lung was found in a case: its uncertainty cannot be learned from")
-    return case_factor(*parts)
+    return case_factor(predicted, true, sd)

@@ -1,9 +1,9 @@
 """A conformal correction of the stated uncertainty, learned on cases whose whole cycle is known.
 
-For every case the true displacement, in units of the stated standard deviation, is looked at where it breathes; the
-factor of a level is the quantile of these ratios over that of a perfect forecast. Patients are the unit: the factor that
-is kept is the conformal quantile over the cases (the largest of them, while they are few), so that the interval of the
-next patient holds as often as it says, as far as that patient is like these. Vovk, Gammerman, Shafer, Algorithmic
+For every case the error of the displacement is looked at in units of the stated standard deviation; the factor of a
+level is the quantile of these ratios over what it should be. Patients are the unit: the factor that is kept is the
+conformal quantile over the cases (the largest of them, while they are few), so that the interval of the next patient
+holds as often as it says, as far as that patient is like these. Vovk, Gammerman, Shafer, Algorithmic
 Learning in a Random World, 2005; Lei et al., JASA 113(523), 2018.
 """
 
