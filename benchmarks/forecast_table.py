@@ -3,9 +3,9 @@
     python benchmarks/forecast_table.py CASE[@SPACING] ... [--observe 3,5,7]
 
 CASE is anything that `rtmotion forecast` reads; `@2` resamples it to 2 mm first. Every temporal model gets the same
-velocities, those of the observed phases alone, and warps the first phase. `motion-model` is the forecaster as users
-run it, with its own appearance. The last three rows are told something of the answer: the waveform, the best single
-mode of the whole cycle, and the fields fitted to the true phases. Mean absolute error in HU over the moving body (where
+velocities, those of the observed phases alone, and warps the first phase. `motion-model` and `video` are the
+forecasters as users run them, with their own appearance. The last four rows are told something of the answer: the
+waveform, the best single mode of the whole cycle, and the fields fitted to the true phases. Mean absolute error in HU over the moving body (where
 the mean over the phases is above -675 HU or they differ by more than 65 HU), mean over the future phases.
 """
 
@@ -46,7 +46,12 @@ TEMPORAL = (
     "cyclic-gp",
     "mixture",
 )
-TOLD = ("motion-model, waveform given", "best single mode of the cycle", "fields fitted to the truth")
+TOLD = (
+    "motion-model, waveform given",
+    "video, waveform given",
+    "best single mode of the cycle",
+    "fields fitted to the truth",
+)
 YARDSTICK = ("closure", "posterior", "cyclic-gp")
 
 
@@ -88,9 +93,11 @@ def rows_of(sequence: PhaseSequence, ks: list[int]) -> dict[str, dict[int, float
             velocities = (combined(motion.velocities, w) for w in weights)
             put(name, render_targets(observed, motion, velocities, [first] * len(weights), PLAIN)[0])
         put("motion-model", MotionModelForecaster().forecast(observed, truth.phases).volumes)
+        put("video", find_method("video").create().forecast(observed, truth.phases).volumes)
         trace = first_mode_trace(whole, sequence)
         put(TOLD[0], MotionModelForecaster().forecast(observed, truth.phases, trace).volumes)
-        for name, modes in zip(TOLD[1:], (1, None), strict=True):
+        put(TOLD[1], find_method("video").create().forecast(observed, truth.phases, trace).volumes)
+        for name, modes in zip(TOLD[2:], (1, None), strict=True):
             projection = mode_projection(whole.gram, modes)
             velocities = (combined(whole.velocities, projection[j]) for j in range(k, len(sequence)))
             shares = [np.eye(len(sequence))[0]] * (len(sequence) - k)
