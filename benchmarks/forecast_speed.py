@@ -1,9 +1,9 @@
 """Seconds and memory of a forecast of a full-size 4D CT, five phases observed, five predicted.
 
-    python benchmarks/forecast_speed.py [--size 256,256,96] [--spacing 1.4,1.4,2.5] [--threads 2] [--method video]
+    python benchmarks/forecast_speed.py [--size 256,256,96] [--spacing 1.4,1.4,2.5] [--threads 2]
 
-A generated patient. Every variant runs in a process of its own, so that its memory is its own: `before_mb` after reading,
-`peak_mb` after the forecast. Reading, scoring and reports are not in the seconds.
+A generated patient. Every variant runs in a process of its own, so that its memory is its own: `before_mb` after
+reading, `peak_mb` after the forecast. Reading, scoring and reports are not in the seconds.
 """
 
 import argparse

@@ -5,8 +5,9 @@
 CASE is anything that `rtmotion forecast` reads; `@2` resamples it to 2 mm first. Every temporal model gets the same
 velocities, those of the observed phases alone, and warps the first phase. `motion-model` and `video` are the
 forecasters as users run them, with their own appearance. The last four rows are told something of the answer: the
-waveform, the best single mode of the whole cycle, and the fields fitted to the true phases. Mean absolute error in HU over the moving body (where
-the mean over the phases is above -675 HU or they differ by more than 65 HU), mean over the future phases.
+waveform, the best single mode of the whole cycle, and the fields fitted to the true phases. Mean absolute error in HU
+over the moving body (where the mean over the phases is above -675 HU or they differ by more than 65 HU), mean over the
+future phases.
 """
 
 import argparse
