@@ -67,8 +67,8 @@ NETWORKS = {
         "the video model, on which the default method stands",
         "rtmotion.video.recipe:VideoRecipe",
         {
-            "steps": 5000,
-            "steps_each": 36,
+            "steps": 2500,
+            "steps_each": 18,
             "pool": 150,
             "rate": 6e-4,
             "weight_decay": 0.01,

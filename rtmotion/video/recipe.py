@@ -15,10 +15,14 @@ from rtmotion.field import exp
 from rtmotion.grid import Grid
 from rtmotion.types import ScalarBatch, VectorStack
 from rtmotion.video.network import VideoConfig, VideoNetwork
-from rtmotion.video.prepared import PreparedPatient
+from rtmotion.video.prepared import LUNG_BELOW, PreparedPatient
 from rtmotion.video.proposal import proposal
 from rtmotion.video.refinement import network_with
 from rtmotion.video.tokens import WORKING_SPACING_MM, Scene, box, corrected
+
+ELSEWHERE = 0.1
+EDGE_HU_PER_MM = 20.0
+"""What a voxel of even tissue counts, one of the lung counting 1, and the slope that counts as much."""
 
 VALIDATED = (3, 5, 7)
 """Numbers of observed phases that are validated."""
@@ -198,7 +202,22 @@ def example_of(
     weights, doubts = proposal(Situation(gram, times, targets, inhale, amplitude))
     proposals = torch.einsum("mk,kczyx->mczyx", torch.as_tensor(weights, dtype=torch.float32), velocities)
     scene = Scene(images, velocities, times, 0, proposals, targets, doubts)
-    return Example(scene, patient.truth[there].float(), patient.weight[there].float())
+    weight = torch.stack([importance(patient.images[j].float(), patient.weight[j] > 0.5) for j in there])
+    return Example(scene, patient.truth[there].float(), weight)
+
+
+def importance(hu: Tensor, body: Tensor) -> Tensor:
+    """How much an error of the field counts at each voxel: in the lung, and where it shifts an edge.
+
+    Elsewhere it neither shows in the image nor can a registration know better: weighted alike, even tissue took most of
+    what the network learned, and its forecasts got better fields and worse images.
+
+    Args:
+        hu: On the working grid, shape (z, y, x).
+        body: Where errors count at all, bool, shape (z, y, x).
+    """
+    slopes = torch.stack(torch.gradient(hu, spacing=WORKING_SPACING_MM)).square().sum(dim=0).sqrt()
+    return body.float() * (ELSEWHERE + (hu < LUNG_BELOW) + slopes / EDGE_HU_PER_MM)
 
 
 def on_part(patient: PreparedPatient, z: slice, y: slice, x: slice, *, mirrored: bool = False) -> PreparedPatient:
