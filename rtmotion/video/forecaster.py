@@ -26,7 +26,8 @@ def create(
         device: Torch device.
         seed: Of the samples behind the waveform's interval.
         samples: Their number.
-        adapt: Whether observed phases are left out to find how far the network is to be trusted on this patient.
+        adapt: Whether observed phases are left out to find how far the network is to be trusted on this patient;
+            without, all of its correction is taken.
         weights: A file of weights, as `rtmotion train video` writes it; None takes the shipped ones.
         calibration: A file of `rtmotion calibrate`, which stretches the uncertainty; None leaves it as it was learned.
         progress: Called with a stage's name, steps done and steps in all.

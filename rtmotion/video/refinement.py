@@ -61,7 +61,8 @@ class NetworkRefinement:
     """Corrects the motion model's forecast by the network.
 
     Attributes:
-        adapt: Whether phases are left out to find how far the network is to be trusted on this patient.
+        adapt: Whether phases are left out to find how far the network is to be trusted on this patient; without, all
+            of its correction is taken.
         network: The network; None takes the one with `weights`.
         weights: A file of weights; None takes the shipped ones.
         temporal: The motion model that the network was trained on.
@@ -82,7 +83,7 @@ class NetworkRefinement:
         seen = on_working_grid(observed, motion)
         order = np.argsort(ahead(situation.targets, situation.observed[-1]), kind="stable").tolist()
         with torch.inference_mode():
-            trust = self._trust(seen, situation) if self.adapt else Trust()
+            trust = self._trust(seen, situation) if self.adapt else Trust(network=1.0)
             scene = scene_of(seen, situation, combination, order)
             corrections = self._network(seen)(scene)
             fine = _fine(motion, seen, combination.mean[order], corrections)

@@ -114,6 +114,7 @@ def test_the_shipped_video_model_goes_on_from_the_users_own_cases(
 ) -> None:
     case = tmp_path / "my patient"
     assert main(["phantom", str(case), "--phases", "5", "--size", "24", "20", "20", "--spacing", "12", "-q"]) == 0
+    capsys.readouterr()
     arguments = ["train", "video", "--cases", str(case), "--out", str(tmp_path / "tuned"), "--json", "--device", "cpu"]
     assert main(arguments) == 0
     said = capsys.readouterr()
