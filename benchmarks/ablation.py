@@ -45,7 +45,7 @@ def variants() -> dict[str, FieldForecaster]:
         "video": full,
         "without adaptation": replace(full, refinement=NetworkRefinement(adapt=False)),
         "without network": base,
-        "without waveform posterior": replace(full, temporal=cyclic, refinement=NetworkRefinement(temporal=cyclic)),
+        "without waveform posterior": replace(full, temporal=cyclic),
         "without nearest-phase appearance": replace(full, appearance=AppearanceConfig(sources=1)),
         "without density": replace(full, appearance=AppearanceConfig(density=False)),
         "without both of these": replace(full, appearance=AppearanceConfig(sources=1, density=False)),

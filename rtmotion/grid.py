@@ -1,5 +1,6 @@
 """The geometry of a volume: where its voxels lie in the patient."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,6 +125,22 @@ class Grid:
         shift = self.direction_matrix @ (0.5 * (np.asarray(spacing) - np.asarray(self.spacing)))
         origin = tuple((np.asarray(self.origin) + shift).tolist())
         return Grid(size, spacing, origin, self.direction)  # type: ignore[arg-type]
+
+    def along_patient_axes(self, spacing: float, multiple: int = 1) -> "Grid":
+        """The isotropic grid along the patient's axes (direction identity) that covers this one.
+
+        Args:
+            spacing: mm.
+            multiple: The size along each axis is a multiple of this.
+        """
+        ends = [(-0.5, n - 0.5) for n in self.size]
+        corners = np.array(list(itertools.product(*ends))) @ self.index_to_world_matrix.T + np.asarray(self.origin)
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        # a volume that is a whole number of steps long, up to rounding, is not given one more
+        steps = np.maximum(1, np.ceil((high - low) / (spacing * multiple) - 1e-6)).astype(int)
+        x, y, z = (steps * multiple).tolist()
+        origin = 0.5 * (low + high) - 0.5 * spacing * (np.array([x, y, z]) - 1)
+        return Grid((x, y, z), (spacing, spacing, spacing), tuple(origin.tolist()))
 
     def with_spacing(self, spacing: float | tuple[float, float, float], minimum: int = 1) -> "Grid":
         """The grid over the same extent whose spacing comes nearest to `spacing` mm, never finer than this one.

@@ -51,7 +51,12 @@ class Refinement(Protocol):
     """Anything that goes on from a temporal model's forecast, such as a network."""
 
     def refine(
-        self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation, combination: Combination
+        self,
+        observed: PhaseSequence,
+        motion: ObservedMotion,
+        situation: Situation,
+        combination: Combination,
+        temporal: TemporalModel,
     ) -> Refined:
         """The refined forecast.
 
@@ -60,6 +65,7 @@ class Refinement(Protocol):
             motion: Their motion.
             situation: What the temporal model was told.
             combination: What it said.
+            temporal: The temporal model, to be asked of other situations.
         """
         ...
 
@@ -121,7 +127,7 @@ class FieldForecaster:
             refined = _as_modelled(motion, combination, observed.grid)
         else:
             self._announce("network")
-            refined = self.refinement.refine(observed, motion, situation, combination)
+            refined = self.refinement.refine(observed, motion, situation, combination, self.temporal)
         predicted = time.perf_counter()
         shares = [self._share(observed, motion, velocity) for velocity in refined.velocities]
         volumes, displacements = render_targets(

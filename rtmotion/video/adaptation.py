@@ -6,7 +6,7 @@ far as the left-out phases say little. So the network, which has seen generated 
 each patient; at 0 the forecast is the motion model's.
 
 Linear closure was tried as a third candidate and left out: phases close to the observed ones say little of how the
-cycle closes. On a real case they asked for 60 % of it, which made the forecast of five phases worse by half.
+cycle closes. On a real case they asked for most of it, which made the forecast much worse.
 """
 
 from collections.abc import Sequence

@@ -15,10 +15,13 @@ from rtmotion.field import exp
 from rtmotion.grid import Grid
 from rtmotion.types import ScalarBatch, VectorStack
 from rtmotion.video.network import VideoConfig, VideoNetwork
-from rtmotion.video.prepared import LUNG_BELOW, PreparedPatient
+from rtmotion.video.prepared import PreparedPatient
 from rtmotion.video.proposal import proposal
 from rtmotion.video.refinement import network_with
 from rtmotion.video.tokens import WORKING_SPACING_MM, Scene, box, corrected
+
+LUNG_BELOW = -400.0
+"""HU in the body below which a voxel counts as lung."""
 
 ELSEWHERE = 0.1
 EDGE_HU_PER_MM = 20.0
@@ -108,7 +111,7 @@ class VideoRecipe:
         shape = kept.images.shape[1:]
         small = chance(self.small)
         size = [min(n, draw(*(self.small_crop if small else self.crop))) for n in shape]
-        body = kept.weight[0].nonzero()
+        body = kept.body[0].nonzero()
         centre = body[draw(0, len(body) - 1)].tolist()
         corner = [min(max(c - s // 2, 0), n - s) for c, n, s in zip(centre, shape, size, strict=True)]
         z, y, x = (slice(c, c + s) for c, s in zip(corner, size, strict=True))
@@ -202,7 +205,7 @@ def example_of(
     weights, doubts = proposal(Situation(gram, times, targets, inhale, amplitude))
     proposals = torch.einsum("mk,kczyx->mczyx", torch.as_tensor(weights, dtype=torch.float32), velocities)
     scene = Scene(images, velocities, times, 0, proposals, targets, doubts)
-    weight = torch.stack([importance(patient.images[j].float(), patient.weight[j] > 0.5) for j in there])
+    weight = torch.stack([importance(patient.images[j].float(), patient.body[j]) for j in there])
     return Example(scene, patient.truth[there].float(), weight)
 
 
@@ -236,5 +239,5 @@ def on_part(patient: PreparedPatient, z: slice, y: slice, x: slice, *, mirrored:
         images=scalars(patient.images),
         velocities=vectors(patient.velocities),
         truth=vectors(patient.truth),
-        weight=scalars(patient.weight),
+        body=scalars(patient.body),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from rtmotion.cycle.forecaster import Refined, combined
 from rtmotion.cycle.mixture import Combination
 from rtmotion.cycle.observed import ObservedMotion, near_lung
-from rtmotion.cycle.temporal import CycleMixture, Situation, TemporalModel, ahead
+from rtmotion.cycle.temporal import Situation, TemporalModel, ahead
 from rtmotion.cycle.waveforms import Array
 from rtmotion.field import resample
 from rtmotion.sequence import PhaseSequence
@@ -65,7 +65,6 @@ class NetworkRefinement:
             of its correction is taken.
         network: The network; None takes the one with `weights`.
         weights: A file of weights; None takes the shipped ones.
-        temporal: The motion model that the network was trained on.
         calibration: Stretches the stated uncertainty as learned on the user's cases; None leaves it as it was learned
             on generated patients.
     """
@@ -73,17 +72,21 @@ class NetworkRefinement:
     adapt: bool = True
     network: VideoNetwork | None = None
     weights: Path | None = None
-    temporal: TemporalModel = field(default_factory=CycleMixture)
     calibration: SpreadCalibration | None = None
 
     def refine(
-        self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation, combination: Combination
+        self,
+        observed: PhaseSequence,
+        motion: ObservedMotion,
+        situation: Situation,
+        combination: Combination,
+        temporal: TemporalModel,
     ) -> Refined:
         """See `rtmotion.cycle.forecaster.Refinement`."""
         seen = on_working_grid(observed, motion)
         order = np.argsort(ahead(situation.targets, situation.observed[-1]), kind="stable").tolist()
         with torch.inference_mode():
-            trust = self._trust(seen, situation) if self.adapt else Trust(network=1.0)
+            trust = self._trust(seen, situation, temporal) if self.adapt else Trust(network=1.0)
             scene = scene_of(seen, situation, combination, order)
             corrections = self._network(seen)(scene)
             fine = _fine(motion, seen, combination.mean[order], corrections)
@@ -104,7 +107,7 @@ class NetworkRefinement:
     def _network(self, seen: WorkingMotion) -> VideoNetwork:
         return self.network or network_with(self.weights, str(seen.images.device))
 
-    def _trust(self, seen: WorkingMotion, situation: Situation) -> Trust:
+    def _trust(self, seen: WorkingMotion, situation: Situation, temporal: TemporalModel) -> Trust:
         """How far the network is to be trusted on this patient."""
         left_out: list[LeftOut] = []
         for k in splits(len(seen.images)):
@@ -112,7 +115,7 @@ class NetworkRefinement:
                 continue
             known = first_phases(seen, k)
             told = part_of(situation, k)
-            scene = scene_of(known, told, self.temporal.combine(told))
+            scene = scene_of(known, told, temporal.combine(told))
             corrections = self._network(seen)(scene)
             scales = [SD_OF_SCALE * c.log_scale.exp() for c in corrections]
             fields = zip(seen.velocities[k:], scene.proposals, corrected(scene, corrections), scales, strict=True)
@@ -147,9 +150,7 @@ def scene_of(
 
 def first_phases(seen: WorkingMotion, count: int) -> WorkingMotion:
     """The first observed phases alone."""
-    return replace(
-        seen, images=seen.images[:count], velocities=seen.velocities[:count], fractions=seen.fractions[:count]
-    )
+    return replace(seen, images=seen.images[:count], velocities=seen.velocities[:count])
 
 
 def part_of(situation: Situation, count: int) -> Situation:

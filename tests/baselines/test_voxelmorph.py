@@ -16,7 +16,6 @@ from rtmotion_baselines.registration.voxelmorph import (
     VoxelMorphConfig,
     VoxelMorphRegistration,
     build_network,
-    network_grid,
 )
 from rtmotion_baselines.registration.voxelmorph_training import VoxelMorphRecipe
 from rtmotion_data.phantom import Phantom, PhantomConfig, make_phantom, make_tensors
@@ -39,7 +38,7 @@ class Constant(nn.Module):
 
 @pytest.mark.parametrize("grid", [OBLIQUE, Grid((64, 48, 8), (4.0, 4.0, 4.0)), Grid((1, 2, 3))])
 def test_the_networks_grid_covers_the_volume_along_the_patients_axes(grid: Grid) -> None:
-    found = network_grid(grid, CONFIG)
+    found = grid.along_patient_axes(CONFIG.spacing, CONFIG.multiple)
     assert found.is_axis_aligned
     assert found.spacing == (4.0, 4.0, 4.0)
     assert all(n % CONFIG.multiple == 0 for n in found.size)

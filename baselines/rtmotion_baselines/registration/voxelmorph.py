@@ -1,18 +1,15 @@
 """VoxelMorph: a network that registers a pair at one look, alone or as the start of an optimisation."""
 
-import math
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import as_file, files
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rtmotion.errors import GeometryError
 from rtmotion.field import VelocityField, folds, resample, to_world_units
-from rtmotion.grid import Grid
 from rtmotion.registration import Registration, SvfRegistration
 from rtmotion.registration.similarity import channels
 from rtmotion.sequence import Volume
@@ -77,18 +74,6 @@ def build_network(config: VoxelMorphConfig | None = None) -> nn.Module:
     return network
 
 
-def network_grid(grid: Grid, config: VoxelMorphConfig) -> Grid:
-    """The grid along the patient's axes (LPS) that covers a volume's grid, of a size that the network takes."""
-    corners = np.array(list(np.ndindex(2, 2, 2)), dtype=float) * np.array(grid.size) - 0.5
-    world = np.asarray(grid.origin) + corners @ grid.index_to_world_matrix.T
-    low, high = world.min(axis=0), world.max(axis=0)
-    step = config.spacing * config.multiple
-    size = [max(1, math.ceil((b - a) / step - 1e-6)) * config.multiple for a, b in zip(low, high, strict=True)]
-    origin = 0.5 * (low + high) - 0.5 * config.spacing * (np.array(size) - 1)
-    spacing = (config.spacing,) * 3
-    return Grid((size[0], size[1], size[2]), spacing, (float(origin[0]), float(origin[1]), float(origin[2])))
-
-
 def network_input(moving: Tensor, fixed: Tensor, config: VoxelMorphConfig) -> Tensor:
     """What the network sees of two volumes in HU on its grid, shape (z, y, x) each: shape (1, 4, z, y, x)."""
     settings = {"hu_weight": config.hu_weight, "local_weight": config.local_weight, "noise": config.noise}
@@ -147,7 +132,7 @@ class VoxelMorphRegistration:
     def velocity(self, fixed: Volume, moving: Volume) -> VelocityField:
         """The network's velocity, fixed to moving, mm, LPS, on its own grid over the fixed volume."""
         home, device = fixed.data.device, torch.device(self.device)
-        grid = network_grid(fixed.grid, self.config)
+        grid = fixed.grid.along_patient_axes(self.config.spacing, self.config.multiple)
         images = [resample(v.to(device).hu, v.grid, grid, fill=AIR) for v in (moving, fixed)]
         with torch.inference_mode():
             voxels = shipped_network(str(device))(network_input(images[0], images[1], self.config))[0]

@@ -1,54 +1,17 @@
 """How the shipped weights of VoxelMorph are made: pairs of phases of synthetic patients, whose motion is known."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rtmotion.field import DisplacementField, exp, gaussian_smooth, to_index_units, to_world_units, warp
 from rtmotion.grid import Grid
+from rtmotion.training import SyntheticPatient
 from rtmotion_baselines.registration.voxelmorph import VoxelMorphConfig, build_network, network_input
 
 LUNG_BELOW = -400.0
 """HU in the body below which a voxel counts as lung."""
-
-
-class Patient(Protocol):
-    """What is needed of a synthetic patient: the tensors of the phantom's training stream.
-
-    See `rtmotion_data.phantom.PhantomTensors`.
-    """
-
-    @property
-    def rendered(self) -> Tensor:
-        """HU as scanned, shape (n, z, y, x)."""
-        ...
-
-    @property
-    def labels(self) -> Tensor:
-        """0 outside the body, shape (n, z, y, x)."""
-        ...
-
-    @property
-    def displacements(self) -> Tensor:
-        """Phase j (fixed) to the first phase (moving), mm, LPS, shape (n, 3, z, y, x)."""
-        ...
-
-    @property
-    def inverses(self) -> Tensor:
-        """The first phase (fixed) to phase j (moving), mm, LPS, shape (n, 3, z, y, x)."""
-        ...
-
-    @property
-    def landmarks(self) -> Tensor:
-        """The same points in every phase, LPS mm, shape (n, m, 3)."""
-        ...
-
-    @property
-    def grid(self) -> Grid:
-        """The common grid."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +69,7 @@ class VoxelMorphRecipe:
         """The untrained network."""
         return build_network(self.config)
 
-    def keep(self, patient: Patient) -> Kept:
+    def keep(self, patient: SyntheticPatient) -> Kept:
         """What is held in memory of a patient."""
         return Kept(
             patient.rendered.half(),
@@ -156,7 +119,7 @@ class VoxelMorphRecipe:
         total = field_loss + self.image_weight * image_loss + self.roughness_weight * roughness
         return {"loss": total, "field": field_loss, "image": image_loss, "roughness": roughness}
 
-    def validate(self, network: nn.Module, patient: Patient) -> dict[str, float]:
+    def validate(self, network: nn.Module, patient: SyntheticPatient) -> dict[str, float]:
         """Landmark errors in mm of the first phase (moving) to the one farthest from it (fixed)."""
         points = patient.landmarks
         fixed = int((points - points[:1]).norm(dim=-1).mean(dim=1).argmax())
