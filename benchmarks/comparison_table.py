@@ -1,10 +1,12 @@
 """The table of a comparison for a page: one line a method, from what `rtmotion compare` wrote.
 
     python benchmarks/comparison_table.py comparison --together phantom
+    python benchmarks/comparison_table.py comparison --metrics sharpness,jitter,diversity --at 3
 
 Columns: mean absolute error in the body (HU), mean over the future phases, for every case and k; cases whose names
 begin with the text of --together are averaged into one, and have their landmark error (mm) and skill at the middle k.
-Seconds: wall time of a forecast, mean over all cases and k.
+Seconds: wall time of a forecast, mean over all cases and k. With --metrics another table: these metrics (in the body,
+the lung or at landmarks, as they are), mean over the future phases, at one k, by case and for the others together.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 ORDER = ("predictor", "dvf", "generative", "trivial", "bound")
 
@@ -23,12 +26,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what rtmotion compare wrote")
     parser.add_argument("--together", default="phantom", help="average the cases whose names begin so")
+    parser.add_argument("--metrics", help="names of metrics of the protocol: that table instead")
+    parser.add_argument("--at", type=int, default=5, help="the k of that table")
     arguments = parser.parse_args()
     summary = json.loads((arguments.folder / "summary.json").read_text(encoding="utf-8"))
     groups: dict[str, list[str]] = {}
     for case in summary["cases"]:
         one = case.startswith(arguments.together)
         groups.setdefault(arguments.together if one else case, []).append(case)
+    if arguments.metrics:
+        print_metrics(arguments.folder / "results.csv", arguments.metrics.split(","), arguments.at, groups, summary)
+        return
     errors = {(s["case"], s["observe"], s["method"]): s["error"] for s in summary["per_case"]}
     skills = {(s["case"], s["observe"], s["method"]): s["skill"] for s in summary["per_case"]}
     landmarks = landmark_errors(arguments.folder / "results.csv")
@@ -49,6 +57,29 @@ def main() -> None:
         cells.append(mean((landmarks.get((c, middle, name)) for c in together), 2))
         cells.append(mean((skills.get((c, middle, name)) for c in together), 2))
         cells.append(mean(seconds[name], 1))
+        print("| " + " | ".join(cells) + " |")
+
+
+def print_metrics(
+    path: Path, metrics: list[str], k: int, groups: dict[str, list[str]], summary: dict[str, Any]
+) -> None:
+    """The table of other metrics."""
+    found: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    units: dict[str, str] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] in metrics and int(row["observe"]) == k and row["region"] in ("body", "lung", "landmarks"):
+                found[row["case"], row["method"], row["metric"]].append(float(row["value"]))
+                units[row["metric"]] = row["unit"]
+    shown = [(metric, name) for metric in metrics for name in groups if units.get(metric) is not None]
+    head = ["method", *(f"{metric} ({units[metric]}), {name}" for metric, name in shown)]
+    print("| " + " | ".join(head) + " |")
+    print("| --- " * len(head) + "|")
+    for method in sorted(summary["methods"], key=lambda m: ORDER.index(m["kind"])):
+        cells = [f"`{method['name']}`"]
+        for metric, name in shown:
+            values = [found.get((case, method["name"], metric)) for case in groups[name]]
+            cells.append(mean((fmean(v) for v in values if v), 2))
         print("| " + " | ".join(cells) + " |")
 
 

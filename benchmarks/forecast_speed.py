@@ -18,7 +18,16 @@ import tempfile
 import time
 from pathlib import Path
 
-VARIANTS: dict[str, dict[str, object]] = {"video": {}, "video, no adaptation": {"adapt": False}, "motion-model": {}}
+VARIANTS: dict[str, dict[str, object]] = {
+    "video": {},
+    "video, no adaptation": {"adapt": False},
+    "motion-model": {},
+    "convlstm": {},
+    "adversarial": {},
+    "simvp": {},
+    "diffusion": {},
+    "flow-matching": {},
+}
 
 
 def measure(variant: str, case: str, threads: int, device: str) -> dict[str, object]:

@@ -52,6 +52,8 @@ class Forecast:
         seconds: Wall time of each stage, by name.
         warnings: What the user should know of this forecast.
         details: Further facts for the report, JSON-compatible (options, weights of a mixture, residuals).
+        hu_spread: One standard deviation of HU between the samples of a method that draws images, float32, (z, y, x) a
+            phase. None where the method draws none.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Forecast:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    hu_spread: tuple[ScalarVolume, ...] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.targets)
@@ -71,6 +74,7 @@ class Forecast:
             ("volumes", self.volumes),
             ("displacements", self.displacements),
             ("uncertainty", self.uncertainty),
+            ("hu_spread", self.hu_spread),
         ):
             if entries is not None and len(entries) != n:
                 raise GeometryError(f"a forecast of {n} phases has {len(entries)} {name}")

@@ -62,6 +62,7 @@ class Method:
         weights: Weights file that it needs, relative to the package that ships it; `$NAME` where the user names the
             file by that environment variable; None for none.
         requires: The optional package that it needs, or None.
+        defaults: Options that this card sets unless the user does.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     requires: Requirement | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def installed(self) -> bool:
@@ -83,7 +85,9 @@ class Method:
 
     def create(self, **options: Any) -> "Forecaster":
         """Builds the forecaster; options that it does not have are left out (a persistence has no seed)."""
-        return self._factory()(**{k: v for k, v in {**options, **self.options}.items() if self.takes(k)})
+        return self._factory()(
+            **{k: v for k, v in {**self.defaults, **options, **self.options}.items() if self.takes(k)}
+        )
 
     def _factory(self) -> "Callable[..., Forecaster]":
         module, _, attribute = self.target.partition(":")

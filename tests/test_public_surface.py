@@ -33,7 +33,7 @@ COMMAND_OPTIONS = {
     "phantom": {"--phases", "--size", "--spacing", "--format"},
     "forecast": {
         *("--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"),
-        *("--adapt", "--no-adapt", "--weights", "--calibration"),
+        *("--adapt", "--no-adapt", "--weights", "--calibration", "--steps"),
     },
     "compare": {
         *("--observe", "--methods", "--preset", "--out", "--scheduler", "--workers", "--threads"),
@@ -43,7 +43,7 @@ COMMAND_OPTIONS = {
     "register": {"--method", "--reference", "--mask", "--weights", "--out", "--landmarks", "--study", "--phases"},
     "report": set(),
     "calibrate": {"--observe", "--out", "--weights"},
-    "train": {"--out", "--steps", "--workers", "--cases"},
+    "train": {"--out", "--steps", "--workers", "--cases", "--patients"},
     "demo": {"--out"},
 }
 

@@ -56,5 +56,31 @@ BOUNDS = [
     _bound("oracle-waveform", "the motion model told the true waveform of the first mode (a bound)"),
 ]
 
-BASELINES = [*TRIVIAL, *DVF, *BOUNDS]
+
+def _generative(name: str, kind: str, network: str, summary: str, **defaults: int) -> Method:
+    return Method(
+        name,
+        "generative",
+        summary,
+        f"rtmotion_baselines.generative.{kind}:create",
+        {"name": name, "network": f"rtmotion_baselines.generative.{network}"},
+        weights=f"generative/weights/{name}.safetensors",
+        defaults=defaults,
+    )
+
+
+GENERATIVE = [
+    _generative("convlstm", "fields", "convlstm:ConvLstm", "SVF registration, fields carried on by a ConvLSTM"),
+    _generative(
+        "adversarial", "fields", "adversarial:Adversarial", "SVF registration, fields drawn by a GAN", samples=16
+    ),
+    _generative("simvp", "images", "simvp:SimVp", "generic video network: images by convolutions over frames"),
+    _generative("diffusion", "images", "diffusion:Diffusion", "images drawn by conditional diffusion", samples=4),
+    _generative(
+        "flow-matching", "images", "diffusion:FlowMatching", "images drawn along a flow from the last phase", samples=4
+    ),
+]
+"""Networks trained on generated patients: two over registered motion, three over images alone."""
+
+BASELINES = [*TRIVIAL, *DVF, *GENERATIVE, *BOUNDS]
 """All baselines, as the entry point hands them out."""

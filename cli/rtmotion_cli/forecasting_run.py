@@ -38,8 +38,9 @@ class ForecastRequest:
         device: Torch device.
         seed: Of everything random.
         adapt: Whether the video model finds out how far it is to be trusted on this patient.
-        weights: Weights of the video model; None takes the shipped ones.
+        weights: Weights of a network; None takes the shipped ones.
         calibration: What `rtmotion calibrate` learned of its uncertainty, or None.
+        steps: Of the sampler of a method that draws images; None takes the method's own.
     """
 
     paths: tuple[Path, ...]
@@ -55,6 +56,7 @@ class ForecastRequest:
     adapt: bool = True
     weights: Path | None = None
     calibration: Path | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +75,9 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
-    for option in ("weights", "calibration"):
+    for option, what in (("weights", "such file"), ("calibration", "such file"), ("steps", "steps")):
         if getattr(request, option) is not None and not method.takes(option):
-            raise RtmotionError(f"--{option}: {method.name} takes no such file; leave it out")
+            raise RtmotionError(f"--{option}: {method.name} takes no {what}; leave it out")
     recording = _read_trace(request.trace)
     if request.out is not None:
         check_output(request.out)
@@ -146,8 +148,7 @@ def make_forecast(
     """Builds the forecaster and runs it."""
     options: dict[str, Any] = {"device": request.device, "seed": request.seed, "adapt": request.adapt}
     options |= {"weights": request.weights, "calibration": request.calibration}
-    if request.samples is not None:
-        options["samples"] = request.samples
+    options |= {name: value for name in ("samples", "steps") if (value := getattr(request, name)) is not None}
     with terminal.progress(method.name) as step:
         forecaster = method.create(**options, progress=step)
         forecast = forecaster.forecast(observed, targets, None if recording is None else recording.trace)
@@ -191,6 +192,7 @@ def describe(
             "method": request.method,
             "observe": request.observe,
             "samples": request.samples,
+            "steps": request.steps,
             "trace": None if request.trace is None else request.trace.name,
             "adapt": request.adapt,
             "weights": None if request.weights is None else request.weights.name,

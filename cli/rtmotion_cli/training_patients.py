@@ -29,7 +29,8 @@ class PatientSource:
         config: What is asked of all of them.
         seeds: Number 0 has this seed.
         geometries: Sizes and spacings that they take in turn; none takes those of `config`.
-        prepare: `module:function` that makes of a patient what is kept of it; None keeps the patient.
+        prepare: A module whose `prepare` makes of a patient what is kept of it, and whose `save_patient` and
+            `load_patient` write and read that; None keeps the patient.
         folder: Where what was prepared is kept for the next time; None keeps nothing.
         device: Torch device that they are made on.
         workers: Processes that make them ahead of time; 0 makes them when they are asked for.
@@ -54,16 +55,14 @@ class PatientSource:
         seed = self.seeds + number
         if self.prepare is None:
             return make_tensors(seed, drawn, self.device)
-        from rtmotion.video.prepared import load_patient, save_patient
-
+        module = import_module(self.prepare)
         path = None if self.folder is None else self.folder / f"{seed}.safetensors"
         if path is not None and path.is_file():
-            return load_patient(path)
-        module, _, attribute = self.prepare.partition(":")
-        prepared = getattr(import_module(module), attribute)(make_tensors(seed, drawn, self.device))
+            return module.load_patient(path)
+        prepared = module.prepare(make_tensors(seed, drawn, self.device))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_patient(prepared, path)
+            module.save_patient(prepared, path)
         return prepared
 
     def stream(self, first: int, step: int = 1) -> Iterator[Any]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from rtmotion.errors import RtmotionError, UnknownNameError
 from rtmotion_cli.cases import read_case
+from rtmotion_cli.networks import NETWORKS, NetworkRecipe
 from rtmotion_cli.output_folder import check_output
 from rtmotion_cli.terminal import Terminal
-from rtmotion_cli.training_patients import CaseSource, Geometry, PatientSource
+from rtmotion_cli.training_patients import CaseSource, PatientSource
 
 Stream = Callable[[int, int], Iterator[Any]]
 """Patients from a number on, every n-th."""
@@ -22,72 +23,6 @@ TRAINING_SEEDS = 1_000_000
 
 VALIDATION_SEEDS = 500_000
 """Patients to validate on have seeds from here on."""
-
-
-SPACINGS: tuple[Geometry, ...] = (
-    ((88, 72, 72), (4.0, 4.0, 4.0)),
-    ((88, 72, 58), (4.0, 4.0, 5.0)),
-    ((70, 58, 48), (5.0, 5.0, 6.0)),
-    ((70, 58, 58), (5.0, 5.0, 5.0)),
-    ((78, 64, 48), (4.5, 4.5, 6.0)),
-)
-"""The same field of view, about 350 × 290 × 290 mm, at spacings that register quickly."""
-
-
-@dataclass(frozen=True)
-class NetworkRecipe:
-    """How the shipped weights of a network were made.
-
-    Attributes:
-        summary: One line.
-        target: `module:class` of its recipe; see `rtmotion.training.Recipe`.
-        training: Settings that differ from the defaults of `rtmotion.training.TrainingConfig`.
-        patients: Settings that differ from the defaults of `rtmotion_data.phantom.PhantomConfig`.
-        geometries: Sizes and spacings (mm) along x, y, z that the patients take in turn; none takes those of
-            `patients`.
-        validation: Number of patients to validate on.
-        prepare: `module:function` that makes of a patient what is kept of it on the disk, where that is slow; None
-            keeps nothing there.
-        tuning: Settings of a fine-tuning on cases that differ from the defaults of
-            `rtmotion.training.TrainingConfig`; None where the network cannot be tuned.
-    """
-
-    summary: str
-    target: str
-    training: dict[str, Any]
-    patients: dict[str, Any]
-    geometries: tuple[Geometry, ...] = ()
-    validation: int = 6
-    prepare: str | None = None
-    tuning: dict[str, Any] | None = None
-
-
-NETWORKS = {
-    "video": NetworkRecipe(
-        "the video model, on which the default method stands",
-        "rtmotion.video.recipe:VideoRecipe",
-        {
-            "steps": 2500,
-            "steps_each": 18,
-            "pool": 150,
-            "rate": 6e-4,
-            "weight_decay": 0.01,
-            "precision": "bf16-mixed",
-        },
-        {"random_start": True},
-        SPACINGS,
-        validation=8,
-        prepare="rtmotion.video.prepared:prepare",
-        tuning={"steps": 200, "rate": 1e-4, "warmup": 20, "average": 0.98, "validate_every": 50},
-    ),
-    "voxelmorph": NetworkRecipe(
-        "the registration network of the baselines voxelmorph and voxelmorph-optimised",
-        "rtmotion_baselines.registration.voxelmorph_training:VoxelMorphRecipe",
-        {"steps": 5000, "steps_each": 16, "pool": 16},
-        {"size": (88, 72, 72), "spacing": (4.0, 4.0, 4.0), "random_start": True},
-    ),
-}
-"""The networks that can be trained, by name."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +37,7 @@ class TrainingRequest:
         seed: Of weights, examples and patients.
         workers: Processes that make patients ahead of time.
         cases: Real 4D CTs to go on with from the shipped weights; none trains on synthetic patients.
+        patients: Folder of what is kept of the patients, which trainings may share; None takes one in `out`.
     """
 
     network: str
@@ -111,6 +47,7 @@ class TrainingRequest:
     seed: int = 0
     workers: int = 0
     cases: tuple[Path, ...] = ()
+    patients: Path | None = None
 
 
 def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]:
@@ -137,7 +74,9 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
     tuning = (network.tuning or {}) if request.cases else network.training
     config = TrainingConfig(**{**tuning, **steps, "seed": request.seed})
     started = time.perf_counter()
-    recipe = getattr(import_module(module), attribute)(**({"start": "shipped"} if request.cases else {}))
+    recipe = getattr(import_module(module), attribute)(
+        **network.options, **({"start": "shipped"} if request.cases else {})
+    )
     if request.cases:
         stream, validation = real_cases(request, terminal)
     else:
@@ -165,7 +104,7 @@ def synthetic_patients(
         TRAINING_SEEDS * (1 + request.seed),
         network.geometries,
         network.prepare,
-        request.out / "patients",
+        request.patients or request.out / "patients",
         request.device,
         request.workers,
     )

@@ -140,7 +140,10 @@ class FieldForecaster:
             reference=observed.phases[reference],
             displacements=displacements,
             uncertainty=refined.uncertainty or None,
-            waveform=self._waveform(observed, motion, situation),
+            # what a network makes of a model without spread is not that model's waveform any more
+            waveform=self._waveform(observed, motion, situation)
+            if combination.has_spread or self.refinement is None
+            else None,
             seconds={
                 "registration": motion.seconds,
                 "temporal model": modelled - registered,

@@ -21,6 +21,11 @@ UNITS = {
     "ssim": "",
     "ncc": "",
     "change": "",
+    "edge_error": "HU/mm",
+    "sharpness": "%",
+    "jitter": "HU",
+    "diversity": "HU",
+    "coverage_hu_80": "%",
     "tre_mean": "mm",
     "tre_sd": "mm",
     "tre_p95": "mm",
@@ -156,12 +161,13 @@ def _row(phase: str, region: str, metric: str, value: float, wanted: set[str]) -
 
 def _on_cpu(forecast: Forecast) -> Forecast:
     """The forecast with its voxels and fields where the truth is."""
-    fields, sd = forecast.displacements, forecast.uncertainty
+    fields, sd, spread = forecast.displacements, forecast.uncertainty, forecast.hu_spread
     return replace(
         forecast,
         volumes=tuple(v.to("cpu") for v in forecast.volumes),
         displacements=None if fields is None else tuple(f.to("cpu") for f in fields),
         uncertainty=None if sd is None else tuple(s.cpu() for s in sd),
+        hu_spread=None if spread is None else tuple(s.cpu() for s in spread),
     )
 
 

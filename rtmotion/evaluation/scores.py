@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from rtmotion.evaluation import calibration, fields, intensity, landmarks, lungs, overlap
+from rtmotion.evaluation import calibration, fields, intensity, landmarks, lungs, overlap, sharpness
 from rtmotion.evaluation.intensity import mask_box
 from rtmotion.evaluation.regions import lung_mask
 from rtmotion.evaluation.registered import registered_error, registered_floor
@@ -49,6 +49,7 @@ def phase_scores(
     """The metrics of one predicted phase."""
     predicted = forecast.volumes[index]
     yield from _intensity(predicted, true, observed.volumes[-1], wanted)
+    yield from _look(forecast, index, true, wanted)
     if "lung" in true.regions and bool(true.regions["lung"].any()):
         yield from _lung_motion(predicted, true, wanted)
     if wanted & set(REGISTERED):
@@ -82,6 +83,25 @@ def _intensity(predicted: Volume, true: TruePhase, last: Volume, wanted: set[str
             yield region, name, intensity.masked_mean(values, mask)
         if "change" in wanted and region == "body":
             yield region, "change", intensity.change_score(predicted.data, truth, last.data, mask)
+
+
+def _look(forecast: Forecast, index: int, true: TruePhase, wanted: set[str]) -> Found:
+    """Whether the prediction looks like a scan, over the body; the truth's own slope and roughness are kept."""
+    body = true.regions.get("body")
+    if body is None or not bool(body.any()):
+        return
+    predicted, truth = forecast.volumes[index], true.volume
+    if wanted & {"edge_error", "sharpness"}:
+        slope = sharpness.slope(predicted.data, predicted.grid)
+        yield "body", "edge_error", sharpness.edge_error(slope, true.slope, body)
+        yield "body", "sharpness", sharpness.sharpness(slope, true.slope, body)
+    if "jitter" in wanted:
+        own = sharpness.slice_roughness(truth.data, body)
+        yield "body", "jitter", sharpness.slice_roughness(predicted.data, body) - own
+    if forecast.hu_spread is not None:
+        spread = forecast.hu_spread[index]
+        yield "body", "diversity", float(spread[body].double().mean())
+        yield "body", "coverage_hu_80", sharpness.spread_coverage(predicted.data, truth.data, spread, body)
 
 
 def _lung_motion(predicted: Volume, true: TruePhase, wanted: set[str]) -> Found:

@@ -9,8 +9,9 @@ import torch
 from rtmotion.evaluation.lungs import Dome, split_lungs, true_dome
 from rtmotion.evaluation.overlap import Surface, centroid, surface
 from rtmotion.evaluation.regions import body_mask, lung_mask
+from rtmotion.evaluation.sharpness import slope
 from rtmotion.sequence import PhaseSequence, Volume
-from rtmotion.types import MaskVolume, Points
+from rtmotion.types import MaskVolume, Points, ScalarVolume
 
 SEGMENTED = "lung-by-hu"
 """The region of lungs that the segmenter of `rtmotion.evaluation.regions` finds in prediction and truth alike."""
@@ -41,6 +42,11 @@ class TruePhase:
     def anywhere(self) -> MaskVolume | None:
         """The union of the regions, None where there are none."""
         return torch.stack(list(self.regions.values())).any(dim=0) if self.regions else None
+
+    @cached_property
+    def slope(self) -> ScalarVolume:
+        """The length of its gradient, HU/mm."""
+        return slope(self.volume.data, self.volume.grid)
 
     @cached_property
     def domes(self) -> tuple[Dome, ...]:

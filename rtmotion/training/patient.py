@@ -18,6 +18,11 @@ class SyntheticPatient(Protocol):
         ...
 
     @property
+    def clean(self) -> Tensor:
+        """HU without noise and artefacts, shape (n, z, y, x)."""
+        ...
+
+    @property
     def labels(self) -> Tensor:
         """0 outside the body, shape (n, z, y, x)."""
         ...

@@ -204,7 +204,7 @@ def example_of(
     times, targets = fractions[list(seen)], fractions[list(ahead)]
     weights, doubts = proposal(Situation(gram, times, targets, inhale, amplitude))
     proposals = torch.einsum("mk,kczyx->mczyx", torch.as_tensor(weights, dtype=torch.float32), velocities)
-    scene = Scene(images, velocities, times, 0, proposals, targets, doubts)
+    scene = Scene(images, velocities, times, 0, proposals, targets, doubts, amplitude)
     weight = torch.stack([importance(patient.images[j].float(), patient.body[j]) for j in there])
     return Example(scene, patient.truth[there].float(), weight)
 

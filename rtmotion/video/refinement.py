@@ -135,7 +135,7 @@ def scene_of(
         order: Of the targets in time; None where they are given so.
     """
     places = np.arange(len(situation.targets)) if order is None else np.asarray(order)
-    start = situation.observed[seen.reference]
+    start, count = situation.observed[seen.reference], len(situation.observed)
     weights = torch.as_tensor(combination.mean[places], dtype=seen.velocities.dtype).to(seen.velocities)
     return Scene(
         seen.images,
@@ -145,6 +145,7 @@ def scene_of(
         torch.tensordot(weights, seen.velocities, dims=1),
         (situation.targets[places] - start) % 1.0,
         doubts_of(combination, situation.gram)[places],
+        None if situation.amplitude is None else situation.amplitude[[*range(count), *(count + places)]],
     )
 
 

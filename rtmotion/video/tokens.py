@@ -43,6 +43,7 @@ class Scene(NamedTuple):
         proposals: The motion model's velocities of the targets, in the order of time, mm, LPS, shape (m, 3, z, y, x).
         target_angles: Fractions of the cycle from the reference to each target, shape (m,).
         doubts: Standard deviation of the first mode's coefficient in units of its observed range, shape (m,).
+        amplitude: A recorded waveform at the observed phases and then the targets, any unit, shape (k + m,), or None.
     """
 
     images: Tensor
@@ -52,6 +53,7 @@ class Scene(NamedTuple):
     proposals: VectorStack
     target_angles: Array
     doubts: Array
+    amplitude: Array | None = None
 
     @property
     def grid(self) -> Grid:

@@ -12,8 +12,8 @@ from rtmotion.weights import load_weights, sha256
 from rtmotion_baselines.registration.voxelmorph import build_network
 from rtmotion_cli import training_run
 from rtmotion_cli.main import main
+from rtmotion_cli.networks import NetworkRecipe
 from rtmotion_cli.training_patients import PatientSource
-from rtmotion_cli.training_run import NetworkRecipe
 from rtmotion_data.phantom import PhantomConfig
 
 SMALL = NetworkRecipe(
@@ -99,7 +99,7 @@ def test_workers_make_the_same_patients() -> None:
 
 def test_prepared_patients_are_kept_for_the_next_training(tmp_path: Path) -> None:
     config = PhantomConfig(size=(20, 16, 16), spacing=(12.0, 12.0, 12.0), phases=3)
-    source = PatientSource(config, 9, prepare="rtmotion.video.prepared:prepare", folder=tmp_path / "patients")
+    source = PatientSource(config, 9, prepare="rtmotion.video.prepared", folder=tmp_path / "patients")
     made = source[1]
     assert [p.name for p in (tmp_path / "patients").iterdir()] == ["10.safetensors"]
     again = source[1]

@@ -37,13 +37,17 @@ def forecast(
     samples: Annotated[
         int | None, typer.Option("--samples", min=2, metavar="N", help="Samples behind the uncertainty.")
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, metavar="N", help="Steps of a method that draws images step by step."),
+    ] = None,
     adapt: Annotated[
         bool,
         typer.Option("--adapt/--no-adapt", help="Find out from the observed phases how far to trust the network."),
     ] = True,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE", help="Weights of the video model, from rtmotion train video."),
+        typer.Option("--weights", metavar="FILE", help="Weights of a network, from rtmotion train."),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -75,6 +79,7 @@ def forecast(
         adapt,
         weights,
         calibration,
+        steps,
     )
     result = run_forecast(request, Terminal(quiet, verbose))
     show_json(result) if json else show(result)

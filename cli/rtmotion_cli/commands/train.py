@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from rtmotion_cli.networks import NETWORKS
 from rtmotion_cli.options import Device, Json, Quiet, Seed, Verbose, resolve_device
 from rtmotion_cli.terminal import Terminal, write_json, write_line
-from rtmotion_cli.training_run import NETWORKS, TrainingRequest, run_training
+from rtmotion_cli.training_run import TrainingRequest, run_training
 
 
 def train(
@@ -21,6 +22,10 @@ def train(
         list[Path] | None,
         typer.Option("--cases", metavar="PATH", help="Your own 4D CT, to tune the shipped weights on."),
     ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option("--patients", help="Where prepared patients are kept, for trainings to share; by default in OUT."),
+    ] = None,
     json: Json = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -32,7 +37,7 @@ def train(
     With --cases the shipped weights of the video model go on learning from your own 4D CT, on your machine.
     Writes the weights (safetensors), log.csv and checkpoint.pt. Several processes: torchrun -m rtmotion_cli train ...
     """
-    request = TrainingRequest(network, out, steps, resolve_device(device), seed, workers, tuple(cases or ()))
+    request = TrainingRequest(network, out, steps, resolve_device(device), seed, workers, tuple(cases or ()), patients)
     summary = run_training(request, Terminal(quiet, verbose))
     if json:
         write_json(summary)

@@ -69,6 +69,10 @@ def write_forecast(
                 entry["uncertainty"] = f"uncertainty_{phase.percent:02d}.nii.gz"
                 _check_finite(forecast.uncertainty[i], folder, f"uncertainty of {phase.label}")
                 write_nifti(staging / entry["uncertainty"], forecast.uncertainty[i].float(), volume.grid)
+            if forecast.hu_spread is not None:
+                entry["hu_spread"] = f"hu_spread_{phase.percent:02d}.nii.gz"
+                _check_finite(forecast.hu_spread[i], folder, f"spread of HU of {phase.label}")
+                write_nifti(staging / entry["hu_spread"], forecast.hu_spread[i].float(), volume.grid)
             outputs.append(entry)
         summary = {
             "schema": SCHEMA,

@@ -1,0 +1,1 @@
+"""Generative baselines: networks that predict the phases to come from images alone, trained on generated patients."""
