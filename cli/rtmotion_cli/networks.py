@@ -105,9 +105,9 @@ NETWORKS = {
         {"size": (88, 72, 72), "spacing": (4.0, 4.0, 4.0), "random_start": True},
     ),
     "convlstm": _fields("convlstm", "fields carried on by a recurrent network", "convlstm:ConvLstm", 2400),
-    "adversarial": _fields("adversarial", "fields drawn against a discriminator", "adversarial:Adversarial", 1600),
+    "adversarial": _fields("adversarial", "fields drawn against a discriminator", "adversarial:Adversarial", 1200),
     "simvp": _images("simvp", "generic video network, images without fields", "simvp:SimVp", 4800, targets=9),
-    "diffusion": _images("diffusion", "conditional diffusion of images", "diffusion:Diffusion", 3200),
+    "diffusion": _images("diffusion", "conditional diffusion of images", "diffusion:Diffusion", 4000),
     "flow-matching": _images("flow-matching", "temporal flow matching of images", "diffusion:FlowMatching", 3200),
 }
 """The networks that can be trained, by name."""

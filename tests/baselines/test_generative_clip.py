@@ -58,11 +58,13 @@ def test_a_cell_lies_in_the_middle_of_its_voxels(grid: Grid) -> None:
 
 def test_phases_lie_on_the_clock_where_they_were_seen() -> None:
     clip = random_clip(phases=3)._replace(times=torch.tensor([-0.42, -0.38, 0.0]))
-    shown = clock(clip)
+    shown, plain = clock(clip, differences=True), clock(clip, differences=False)
     assert shown.shape == (CLOCK_CHANNELS, 8, 12, 8)
     assert torch.equal(shown[:8], clip.last)
     change = (clip.cells[1] - clip.last) / CHANGE_UNIT
     assert torch.allclose(shown[32:40], change)  # of two in one slot the later stays
+    assert torch.equal(plain[32:40], clip.cells[1])
+    assert torch.equal(plain[:8], clip.last)
     filled = shown[-SLOTS:, 0, 0, 0].tolist()
     assert filled == [1, 0, 0, 0, 1, 0, 0, 0, 0, 0]
     assert bool((shown[8:32] == 0).all())

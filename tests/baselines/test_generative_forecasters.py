@@ -30,7 +30,7 @@ QUICK: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return make_phantom(31, PhantomConfig(size=(36, 30, 24), spacing=(9.0, 9.0, 10.0)))
+    return make_phantom(31, PhantomConfig(size=(28, 24, 20), spacing=(10.0, 10.0, 10.0), phases=5))
 
 
 def network_of(name: str) -> str:
@@ -39,10 +39,10 @@ def network_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forecast_is_whole_and_scored_by_the_protocol(name: str, phantom: Phantom) -> None:
-    observed, truth = phantom.sequence.observe(7)
+    observed, truth = phantom.sequence.observe(3)
     forecast = find_method(name).create(seed=1, **QUICK.get(name, {})).forecast(observed, truth.phases)
     assert forecast.method == name
-    assert [v.grid for v in forecast.volumes] == [observed.grid] * 3
+    assert [v.grid for v in forecast.volumes] == [observed.grid] * 2
     assert all(bool(torch.isfinite(v.data).all()) for v in forecast.volumes)
     metrics = {row.metric for row in evaluate(forecast, truth, observed)}
     assert {"mae", "edge_error", "sharpness", "jitter"} <= metrics
@@ -53,7 +53,7 @@ def test_a_forecast_is_whole_and_scored_by_the_protocol(name: str, phantom: Phan
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_seed_decides_what_is_drawn(name: str, phantom: Phantom) -> None:
-    observed, truth = phantom.sequence.observe(8)
+    observed, truth = phantom.sequence.observe(4)
 
     def forecast(seed: int) -> torch.Tensor:
         made = find_method(name).create(seed=seed, **QUICK[name]).forecast(observed, truth.phases[:1])
@@ -65,7 +65,7 @@ def test_the_seed_decides_what_is_drawn(name: str, phantom: Phantom) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_targets_may_come_in_any_order(name: str, phantom: Phantom) -> None:
-    observed, truth = phantom.sequence.observe(7)
+    observed, truth = phantom.sequence.observe(3)
     made = find_method(name).create(**QUICK.get(name, {}))
     forth = made.forecast(observed, truth.phases)
     back = made.forecast(observed, truth.phases[::-1])
@@ -93,7 +93,7 @@ def test_untrained_networks_keep_the_last_phase_on_any_grid(name: str, tmp_path:
 
 
 def test_a_recorded_trace_changes_what_the_recurrent_network_forecasts(phantom: Phantom) -> None:
-    observed, truth = phantom.sequence.observe(7)
+    observed, truth = phantom.sequence.observe(3)
     made = find_method("convlstm").create()
     told, untold = (made.forecast(observed, truth.phases, trace) for trace in (phantom.trace, None))
     assert told.details["trace"]
@@ -102,7 +102,7 @@ def test_a_recorded_trace_changes_what_the_recurrent_network_forecasts(phantom: 
 
 
 def test_large_volumes_are_answered_in_tiles_without_seams(phantom: Phantom) -> None:
-    observed, truth = phantom.sequence.observe(8)
+    observed, truth = phantom.sequence.observe(4)
     made = find_method("simvp")
     whole = made.create().forecast(observed, truth.phases[:1]).volumes[0].hu
     parts = made.create(tile=20).forecast(observed, truth.phases[:1]).volumes[0].hu

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from rtmotion.types import VectorStack
 from rtmotion.video.network import cut, doubled, padded
-from rtmotion.video.tokens import TOKEN_CHANNELS, Scene, token_fields
+from rtmotion.video.tokens import Scene, token_fields
 from rtmotion_baselines.generative.fields import flowed, mean_distance, relative
 from rtmotion_baselines.generative.layers import FACTS, Block, ChannelNorm, joined, noise_like, time_facts, zeroed
 
@@ -25,9 +25,11 @@ CODE = 8
 SLOTS = 10
 """Tenths of the cycle after the reference: where the observed phases lie on the generator's clock."""
 
+CLOCK_CHANNELS = 2 + 3 + SLOTS * 4
+
 UNIT_MM = 10.0
 STEP_MM = 4.0
-"""Units of displacements that are looked at, and of the last layer."""
+"""Units of displacements that are judged, and of velocities that the generator sees and gives."""
 
 
 class Generator(nn.Module):
@@ -37,23 +39,23 @@ class Generator(nn.Module):
         super().__init__()
         fine, middle, coarse = channels
         facts = FACTS + CODE
-        self.look = nn.Conv3d(SLOTS * (TOKEN_CHANNELS + 1) + TOKEN_CHANNELS, fine, 3, padding=1)
+        self.look = nn.Conv3d(CLOCK_CHANNELS, fine, 3, padding=1)
         self.down = nn.ModuleList([nn.Conv3d(fine, middle, 2, stride=2), nn.Conv3d(middle, coarse, 2, stride=2)])
         self.going = nn.ModuleList([Block(middle, facts), Block(coarse, facts)])
         self.join = nn.ModuleList([nn.Conv3d(fine + middle, fine, 1), nn.Conv3d(middle + coarse, middle, 1)])
         self.coming = Block(middle, facts)
         self.norm = nn.ModuleList([ChannelNorm(fine), ChannelNorm(fine)])
-        self.top = nn.Conv3d(fine, 16, 3, padding=1)
+        self.top = nn.Conv3d(fine + CLOCK_CHANNELS, 16, 3, padding=1)
         self.out = zeroed(nn.Conv3d(16, 3, 3, padding=1))
 
     def forward(self, seen: Tensor, facts: Tensor) -> Tensor:
-        """The clock (1, 65, z, y, x) and facts (1, 12); a change of velocity, mm, (1, 3, z, y, x)."""
+        """The clock (1, 45, z, y, x) and facts (1, 12); a change of velocity, mm, (1, 3, z, y, x)."""
         fine = F.silu(self.norm[0](self.look(seen)))
         middle = self.going[0](self.down[0](fine), facts)
         coarse = self.going[1](self.down[1](middle), facts)
         middle = self.coming(self.join[1](joined([middle, doubled(coarse)])), facts)
-        top = self.norm[1](self.join[0](joined([fine, doubled(middle)])))
-        found: Tensor = STEP_MM * self.out(F.silu(self.top(F.silu(top))))
+        top = F.silu(self.norm[1](self.join[0](joined([fine, doubled(middle)]))))
+        found: Tensor = STEP_MM * self.out(F.silu(self.top(joined([top, seen]))))
         return found.float()
 
 
@@ -147,13 +149,14 @@ class Adversarial(nn.Module):
 
 
 def clock(scene: Scene) -> Tensor:
-    """The observed phases in tenths of the cycle after the reference, and the last of them: shape (1, 65, z, y, x).
+    """The observed motion in tenths of the cycle after the reference, shape (1, 45, z, y, x).
 
-    A phase lies in the slot nearest to it; of two in one slot the later stays. Empty slots are zero.
+    Two windows of the reference's image, the last velocity, then for each slot how the velocity of the phase nearest to
+    it differs from the last one, and whether there is one; of two in one slot the later stays. Empty slots are zero.
     """
-    shape = scene.images.shape[-3:]
-    slots = scene.images.new_zeros(SLOTS, TOKEN_CHANNELS + 1, *shape)
-    tokens = [token_fields(image, velocity) for image, velocity in zip(scene.images, scene.velocities, strict=True)]
-    for token, angle in zip(tokens, scene.angles.tolist(), strict=True):
-        slots[round(angle * SLOTS) % SLOTS] = torch.cat([token, torch.ones_like(token[:1])])
-    return padded(torch.cat([slots.flatten(0, 1), tokens[-1]]))[None]
+    last = scene.velocities[-1]
+    still = token_fields(scene.images[scene.reference], last)[:2]
+    slots = last.new_zeros(SLOTS, 4, *last.shape[1:])
+    for velocity, angle in zip(scene.velocities, scene.angles.tolist(), strict=True):
+        slots[round(angle * SLOTS) % SLOTS] = torch.cat([(velocity - last) / STEP_MM, torch.ones_like(last[:1])])
+    return padded(torch.cat([still, last / STEP_MM, slots.flatten(0, 1)]))[None]

@@ -91,11 +91,15 @@ def from_cells(cells: Tensor) -> Tensor:
     return joined.reshape(*lead, 2 * z, 2 * y, 2 * x) * HALF_RANGE_HU
 
 
-def clock(clip: Clip) -> Tensor:
+def clock(clip: Clip, *, differences: bool) -> Tensor:
     """The observed phases on a clock of ten slots counted back from the last.
 
-    A phase lies in the slot nearest to it; of two in one slot the later stays. The first slot holds the last phase, the
-    others how theirs differ from it, in units of `CHANGE_UNIT`; empty slots are zero.
+    A phase lies in the slot nearest to it; of two in one slot the later stays; empty slots are zero.
+
+    Args:
+        clip: The observed phases.
+        differences: Whether slots hold how their phases differ from the last one, in units of `CHANGE_UNIT`, rather
+            than the phases; the first slot holds the last phase in any case.
 
     Returns:
         Shape (90, z, y, x): eight channels a slot, then for each slot whether there is a phase in it.
@@ -104,7 +108,7 @@ def clock(clip: Clip) -> Tensor:
     filled = clip.cells.new_zeros(SLOTS, 1, *clip.cells.shape[2:])
     for cells, time in zip(clip.cells, clip.times.tolist(), strict=True):
         slot = min(round(-time * SLOTS), SLOTS - 1)
-        slots[slot], filled[slot] = (cells - clip.last) / CHANGE_UNIT, 1.0
+        slots[slot], filled[slot] = (cells - clip.last) / CHANGE_UNIT if differences else cells, 1.0
     slots[0] = clip.last
     return torch.cat([slots.flatten(0, 1), filled.flatten(0, 1)])
 

@@ -2,7 +2,8 @@
 
 Both are one U-Net of MONAI (`DiffusionModelUNet`) that sees the observed phases on a clock of ten slots, the image so
 far, the step, and which slot is asked for. Images are changes from the last observed phase. The two differ in where
-they start and what they follow:
+they start, what they follow, and whether they are shown the phases or how these differ from the last one (which of the
+two each learned more from):
 
 - `Diffusion` starts from noise: velocity prediction (Salimans, Ho, arXiv 2202.00512), deterministic steps of DDIM (Song
   et al., arXiv 2010.02502), MONAI's `DDIMScheduler`.
@@ -96,11 +97,11 @@ class Diffusion(ImageSampler):
         mixed = schedule.add_noise(clean, noise, step)
         wanted = schedule.get_velocity(clean, noise, step)
         slot = slot_of(float(example.clip.ahead[0]))
-        found = self.asked(mixed[0], clock(example.clip), float(step), slot, max(mixed.shape))
+        found = self.asked(mixed[0], clock(example.clip, differences=False), float(step), slot, max(mixed.shape))
         loss = weighted_mean((found - wanted[0]).square().mean(dim=0), example.weight[0])
         return {"loss": loss, "velocity": loss}
 
-    def sample(self, clip: Clip, generator: torch.Generator, tile: int = 64, steps: int = 8) -> Tensor:
+    def sample(self, clip: Clip, generator: torch.Generator, tile: int = 64, steps: int = 4) -> Tensor:
         """Changes from the last observed phase, drawn; shape (m, 8, z, y, x).
 
         Args:
@@ -109,7 +110,7 @@ class Diffusion(ImageSampler):
             tile: Cells along each axis that the network looks at at once.
             steps: Of the sampler.
         """
-        schedule, seen = self.schedule(), clock(clip)
+        schedule, seen = self.schedule(), clock(clip, differences=False)
         schedule.set_timesteps(steps)
         noise, found = noise_like(clip.last, generator), []
         # MONAI's own steps lie farther apart than its `step` assumes
@@ -141,13 +142,13 @@ class FlowMatching(ImageSampler):
         step = TRAIN_STEPS * (time[:1] if float(time[1]) < AWAY else torch.ones(1)).to(future.device)
         mixed = schedule.add_noise(future, start, step)
         slot = slot_of(float(example.clip.ahead[0]))
-        found = self.asked(mixed[0], clock(example.clip), float(step), slot, max(mixed.shape))
+        found = self.asked(mixed[0], clock(example.clip, differences=True), float(step), slot, max(mixed.shape))
         loss = weighted_mean((found - (future - start)[0]).square().mean(dim=0), example.weight[0])
         return {"loss": loss, "direction": loss}
 
-    def sample(self, clip: Clip, generator: torch.Generator, tile: int = 64, steps: int = 4) -> Tensor:
+    def sample(self, clip: Clip, generator: torch.Generator, tile: int = 64, steps: int = 3) -> Tensor:
         """Changes from the last observed phase, drawn; see `Diffusion.sample`."""
-        schedule, seen = self.schedule(), clock(clip)
+        schedule, seen = self.schedule(), clock(clip, differences=True)
         schedule.set_timesteps(steps)
         start, found = START_NOISE * noise_like(clip.last, generator), []
         times = [float(t) for t in schedule.timesteps]

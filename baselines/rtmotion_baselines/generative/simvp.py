@@ -35,7 +35,7 @@ class SimVp(nn.Module):
 
     def forward(self, example: Example) -> dict[str, Tensor]:
         """`loss`: mean squared difference of the images, in units of the change."""
-        found = self.changes(clock(example.clip)[None], example.clip.ahead.tolist())
+        found = self.changes(clock(example.clip, differences=True)[None], example.clip.ahead.tolist())
         image = weighted_mean(((found - example.change) / CHANGE_UNIT).square().mean(dim=1), example.weight)
         return {"loss": image, "image": image}
 
@@ -67,5 +67,5 @@ class SimVp(nn.Module):
     def sample(self, clip: Clip, generator: torch.Generator | None = None, tile: int = 64) -> Tensor:
         """Changes from the last observed phase, shape (m, 8, z, y, x); nothing is drawn."""
         ahead = clip.ahead.tolist()
-        found = tiled(lambda seen: self.changes(seen, ahead).flatten(0, 1)[None], clock(clip), tile)
+        found = tiled(lambda seen: self.changes(seen, ahead).flatten(0, 1)[None], clock(clip, differences=True), tile)
         return found.reshape(len(ahead), CELL_CHANNELS, *found.shape[1:])
