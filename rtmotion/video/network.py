@@ -73,15 +73,15 @@ class ChannelNorm(nn.Module):
 class Block(nn.Module):
     """A residual block that is told the facts of its phase."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, facts: int = FACTS) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels)
         self.first = nn.Conv3d(channels, channels, 3, padding=1)
-        self.told = nn.Linear(FACTS, channels)
+        self.told = nn.Linear(facts, channels)
         self.second = nn.Conv3d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, facts: Tensor) -> Tensor:
-        """Features (n, c, z, y, x) and facts (n, FACTS)."""
+        """Features (n, c, z, y, x) and facts (n, f)."""
         inner = self.first(self.norm(x)) + self.told(facts)[:, :, None, None, None]
         changed: Tensor = x + self.second(F.silu(inner))
         return changed

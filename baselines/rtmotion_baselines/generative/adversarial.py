@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rtmotion.types import VectorStack
-from rtmotion.video.network import cut, doubled, padded
+from rtmotion.video.network import Block, ChannelNorm, cut, doubled, padded
 from rtmotion.video.tokens import Scene, token_fields
 from rtmotion_baselines.generative.fields import flowed, mean_distance, relative
-from rtmotion_baselines.generative.layers import FACTS, Block, ChannelNorm, joined, noise_like, time_facts, zeroed
+from rtmotion_baselines.generative.layers import FACTS, joined, noise_like, time_facts, zeroed
 
 CODE = 8
 """Numbers of the latent code."""

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtmotion.types import VectorStack
-from rtmotion.video.network import cut, doubled, padded
+from rtmotion.video.network import Block, ChannelNorm, cut, doubled, padded
 from rtmotion.video.tokens import TOKEN_CHANNELS, Scene, moved_fields, token_fields
 from rtmotion_baselines.generative.fields import mean_distance, relative
-from rtmotion_baselines.generative.layers import Block, ChannelNorm, joined, time_facts, zeroed
+from rtmotion_baselines.generative.layers import FACTS, joined, time_facts, zeroed
 
 STEP_MM = 4.0
 """Velocities that change by so much from phase to phase are the unit of the last layer."""
@@ -51,12 +51,12 @@ class ConvLstm(nn.Module):
         super().__init__()
         fine, coarse = channels
         self.stem = nn.Conv3d(TOKEN_CHANNELS + TOLD, fine, 2, stride=2)
-        self.look = Block(fine)
+        self.look = Block(fine, FACTS)
         self.fine = ConvLstmCell(fine)
         self.down = nn.Conv3d(fine, coarse, 2, stride=2)
         self.coarse = ConvLstmCell(coarse)
         self.join = nn.Conv3d(fine + coarse, fine, 1)
-        self.back = Block(fine)
+        self.back = Block(fine, FACTS)
         self.norm = ChannelNorm(fine)
         self.top = nn.Conv3d(fine + TOKEN_CHANNELS, 16, 3, padding=1)
         self.out = zeroed(nn.Conv3d(16, 3, 3, padding=1))

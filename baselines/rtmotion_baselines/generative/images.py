@@ -110,7 +110,8 @@ class ImageForecaster:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16, in which the networks were trained, is fast there: on such a CPU a third of the time."""
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every version of torch
+        return supported is not None and bool(supported())
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtmotion.video.network import Block, doubled
 from rtmotion_baselines.generative.clip import CELL_CHANNELS, CHANGE_UNIT, SLOTS, Clip, clock, slot_of, tiled
 from rtmotion_baselines.generative.image_recipe import Example
-from rtmotion_baselines.generative.layers import Block, doubled, joined, time_facts, weighted_mean, zeroed
+from rtmotion_baselines.generative.layers import FACTS, joined, time_facts, weighted_mean, zeroed
 
 
 class SimVp(nn.Module):
@@ -24,11 +25,11 @@ class SimVp(nn.Module):
             nn.Conv3d(CELL_CHANNELS + 1, frame, 3, padding=1), nn.SiLU(), nn.Conv3d(frame, frame, 2, stride=2)
         )
         self.stack = nn.Conv3d(SLOTS * frame, channels, 1)
-        self.first = Block(channels)
+        self.first = Block(channels, FACTS)
         self.down = nn.Conv3d(channels, channels, 2, stride=2)
-        self.deep = nn.ModuleList(Block(channels) for _ in range(2))
+        self.deep = nn.ModuleList(Block(channels, FACTS) for _ in range(2))
         self.join = nn.Conv3d(2 * channels, channels, 1)
-        self.second = Block(channels)
+        self.second = Block(channels, FACTS)
         self.share = nn.Conv3d(channels, SLOTS * frame, 1)
         self.top = nn.Conv3d(frame + CELL_CHANNELS, 2 * frame, 3, padding=1)
         self.out = zeroed(nn.Conv3d(2 * frame, CELL_CHANNELS, 3, padding=1))
