@@ -123,7 +123,9 @@ def test_uncertainty_is_held_against_the_landmarks(split: tuple[PhaseSequence, P
 
 def test_every_row_is_finite_and_has_its_unit(split: tuple[PhaseSequence, PhaseSequence]) -> None:
     observed, truth = split
-    rows = protocol.evaluate(Shifted(0.5).forecast(observed, truth.phases), truth, observed)
+    forecast = Shifted(0.5).forecast(observed, truth.phases)
+    drawn = dataclasses.replace(forecast, hu_spread=tuple(torch.full_like(v.hu, 20.0) for v in forecast.volumes))
+    rows = protocol.evaluate(drawn, truth, observed)
     assert all(math.isfinite(r.value) and r.unit == UNITS[r.metric] for r in rows)
     assert len({(r.phase, r.region, r.metric) for r in rows}) == len(rows)
     unseen = set(UNITS) - {r.metric for r in rows}
