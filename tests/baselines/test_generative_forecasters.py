@@ -127,8 +127,11 @@ def test_the_model_card_is_that_of_the_shipped_weights(name: str) -> None:
 
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RtmotionError, match="simvp takes no 3 sampling steps"):
+    with pytest.raises(RtmotionError, match="simvp is not drawn step by step"):
         find_method("simvp").create(steps=3)
+    for steps in (0, 1001):
+        with pytest.raises(RtmotionError, match="must be from 1 to 1000"):
+            find_method("diffusion").create(steps=steps)
     for name in ("diffusion", "adversarial"):
         with pytest.raises(RtmotionError, match="at least 1"):
             find_method(name).create(samples=0)

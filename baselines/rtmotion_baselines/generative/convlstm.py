@@ -32,7 +32,6 @@ class ConvLstmCell(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = channels
         self.gates = nn.Conv3d(2 * channels, 4 * channels, 3, padding=1)
 
     def forward(self, x: Tensor, state: State | None) -> State:

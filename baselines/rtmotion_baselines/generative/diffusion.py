@@ -113,9 +113,9 @@ class Diffusion(ImageSampler):
         schedule, seen = self.schedule(), clock(clip, differences=False)
         schedule.set_timesteps(steps)
         noise, found = noise_like(clip.last, generator), []
-        # MONAI's own steps lie farther apart than its `step` assumes
         for time in clip.ahead.tolist():
             image = noise
+            # MONAI's own `timesteps` lie farther apart than its `step` assumes
             for step in FIRST_STEP - torch.arange(steps) * (TRAIN_STEPS // steps):
                 answer = self.asked(image, seen, float(step), slot_of(time), tile)
                 image = schedule.step(answer, step, image)[0]
@@ -127,13 +127,13 @@ class FlowMatching(ImageSampler):
     """See the module's docstring."""
 
     def schedule(self) -> Any:
-        """MONAI's schedule: straight lines, times drawn evenly."""
+        """MONAI's schedule: straight lines."""
         from monai.networks.schedulers import RFlowScheduler
 
         return RFlowScheduler(num_train_timesteps=TRAIN_STEPS, use_discrete_timesteps=False)
 
     def forward(self, example: Example) -> dict[str, Tensor]:
-        """`loss`: mean squared error of the direction of the flow, in the cells' unit."""
+        """`loss`: mean squared error of the direction of the flow, in units of the change."""
         random, schedule = torch.Generator().manual_seed(example.seed), self.schedule()
         future = example.change[:1] / CHANGE_UNIT
         start = START_NOISE * noise_like(future, random)

@@ -56,7 +56,7 @@ class ImageRecipe:
         name: The network's name: that of its weights file.
         network: `module:class`; its instances map an `Example` to the parts of their loss, and sample the change of
             each target from the last observed phase: `sample(clip, generator)`.
-        crop: Smallest and largest extent of an example along each axis, cells; even numbers are taken.
+        crop: Smallest and largest extent of an example along each axis, cells; multiples of four are taken.
         targets: Phases to come that an example has at most.
         skipped: Chance that some phases between the first and the last observed are missing.
         backward: Chance that time runs backwards.
@@ -128,7 +128,7 @@ class ImageRecipe:
             ahead = sorted({k, (k + count) // 2, count - 1})
             example = example_of(patient, list(range(k)), ahead, part).to(device)
             with torch.inference_mode():
-                found = network.sample(example.clip, torch.Generator(device).manual_seed(k))  # type: ignore[operator]
+                found = network.sample(example.clip, torch.Generator().manual_seed(k))  # type: ignore[operator]
                 cells = example.clip.last + found.float()
             weight = (example.weight > 0.5).float()[:, None]
             for name, values in (("error", cells), ("base", example.clip.last[None])):

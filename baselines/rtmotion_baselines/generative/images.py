@@ -18,6 +18,7 @@ from rtmotion.grid import Grid
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
 from rtmotion.types import ScalarVolume
 from rtmotion_baselines.generative.clip import CELL_MM, clip_of, from_cells, image_grid
+from rtmotion_baselines.generative.diffusion import TRAIN_STEPS
 from rtmotion_baselines.generative.shipped import network_with
 
 TILE = 64
@@ -108,7 +109,7 @@ class ImageForecaster:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16, in which the networks were trained, is fast there: on such a CPU a third of the time."""
+    """Whether bfloat16, in which the networks were trained, is fast there."""
     if device.type == "cpu":
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in every version of torch
         return supported is not None and bool(supported())
@@ -137,11 +138,13 @@ def create(
 
     Raises:
         ReadError: If the weights are another network's.
-        RtmotionError: If steps are asked of a network that has no sampler.
+        RtmotionError: If steps are asked of a network that has no sampler, or too many.
     """
     if samples < 1:
         raise RtmotionError(f"samples of {name} must be at least 1, got {samples}")
     built = network_with(name, network, weights, device)  # a file that cannot be read is told at once
-    if steps is not None and ("steps" not in signature(built.sample).parameters or steps < 1):  # type: ignore[arg-type]
-        raise RtmotionError(f"{name} takes no {steps} sampling steps")
+    if steps is not None and "steps" not in signature(built.sample).parameters:  # type: ignore[arg-type]
+        raise RtmotionError(f"{name} is not drawn step by step and takes no number of steps")
+    if steps is not None and not 1 <= steps <= TRAIN_STEPS:
+        raise RtmotionError(f"steps of {name} must be from 1 to {TRAIN_STEPS}, got {steps}")
     return ImageForecaster(name, network, samples, steps, seed, device, tile, weights, progress)
