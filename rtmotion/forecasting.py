@@ -1,6 +1,6 @@
 """What a forecast is, and what makes one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,8 +52,11 @@ class Forecast:
         seconds: Wall time of each stage, by name.
         warnings: What the user should know of this forecast.
         details: Further facts for the report, JSON-compatible (options, weights of a mixture, residuals).
-        hu_spread: One standard deviation of HU between the samples of a method that draws images, float32, (z, y, x) a
-            phase. None where the method draws none.
+        hu_spread: One standard deviation of what a scan would show, HU, of a method that draws images, float32,
+            (z, y, x) a phase. None where the method draws none.
+        diversity: Standard deviation of HU between its samples, mean over the body, a phase.
+        reconstruct: A volume as the method could show it if it knew it: through its tokenizer and back. None where the
+            method has none.
     """
 
     method: str
@@ -67,6 +70,8 @@ class Forecast:
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     hu_spread: tuple[ScalarVolume, ...] | None = None
+    diversity: tuple[float, ...] | None = None
+    reconstruct: Callable[[Volume], Volume] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.targets)
@@ -75,6 +80,7 @@ class Forecast:
             ("displacements", self.displacements),
             ("uncertainty", self.uncertainty),
             ("hu_spread", self.hu_spread),
+            ("diversity", self.diversity),
         ):
             if entries is not None and len(entries) != n:
                 raise GeometryError(f"a forecast of {n} phases has {len(entries)} {name}")

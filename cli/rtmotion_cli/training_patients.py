@@ -21,6 +21,15 @@ AHEAD = 2
 """Patients that are made ahead of time for each worker."""
 
 
+def starts_at_end_inhale(number: int) -> bool:
+    """Whether a patient of this number starts at end-inhale, of a source with mixed starts: two of every four.
+
+    >>> [starts_at_end_inhale(number) for number in range(4)]
+    [False, False, True, True]
+    """
+    return number // 2 % 2 == 1
+
+
 @dataclass(frozen=True)
 class PatientSource:
     """Synthetic patients by number; every other one is sorted perfectly.
@@ -29,6 +38,7 @@ class PatientSource:
         config: What is asked of all of them.
         seeds: Number 0 has this seed.
         geometries: Sizes and spacings that they take in turn; none takes those of `config`.
+        mixed_starts: Whether half of them start at end-inhale, as clinical cycles do, and half anywhere.
         prepare: A module whose `prepare` makes of a patient what is kept of it, and whose `save_patient` and
             `load_patient` write and read that; None keeps the patient.
         folder: Where what was prepared is kept for the next time; None keeps nothing.
@@ -39,6 +49,7 @@ class PatientSource:
     config: "PhantomConfig"
     seeds: int
     geometries: tuple[Geometry, ...] = ()
+    mixed_starts: bool = False
     prepare: str | None = None
     folder: Path | None = None
     device: str = "cpu"
@@ -52,11 +63,16 @@ class PatientSource:
         if self.geometries:
             size, spacing = self.geometries[number % len(self.geometries)]
             drawn = dataclasses.replace(drawn, size=size, spacing=spacing)
+        kind = ""
+        if self.mixed_starts:
+            at_end_inhale = starts_at_end_inhale(number)
+            drawn = dataclasses.replace(drawn, random_start=not at_end_inhale)
+            kind = "-end-inhale" if at_end_inhale else ""
         seed = self.seeds + number
         if self.prepare is None:
             return make_tensors(seed, drawn, self.device)
         module = import_module(self.prepare)
-        path = None if self.folder is None else self.folder / f"{seed}.safetensors"
+        path = None if self.folder is None else self.folder / f"{seed}{kind}.safetensors"
         if path is not None and path.is_file():
             return module.load_patient(path)
         prepared = module.prepare(make_tensors(seed, drawn, self.device))

@@ -83,6 +83,9 @@ def run_training(request: TrainingRequest, terminal: Terminal) -> dict[str, Any]
         stream, validation = synthetic_patients(network, request, terminal)
     with terminal.progress(f"training {request.network}") as step:
         weights = train(recipe, stream, validation, config, request.out, device=request.device, progress=step)
+    if network.layout is not None:
+        module, _, attribute = network.layout.partition(":")
+        getattr(import_module(module), attribute)(recipe, weights, request.out)
     return {
         "network": request.network,
         "weights": str(weights),
@@ -103,6 +106,7 @@ def synthetic_patients(
         PhantomConfig(**network.patients),
         TRAINING_SEEDS * (1 + request.seed),
         network.geometries,
+        network.mixed_starts,
         network.prepare,
         request.patients or request.out / "patients",
         request.device,

@@ -24,7 +24,7 @@ from rtmotion.methods import Method
 from rtmotion.registration import remembered_registrations
 from rtmotion.sequence import PhaseSequence
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Goes up when a metric or region changes, so that results of an older protocol are redone."""
 
 STAGES = {"registering observed phases": "registration", "predicting phases": "appearance"}

@@ -26,6 +26,7 @@ UNITS = {
     "jitter": "HU",
     "diversity": "HU",
     "coverage_hu_80": "%",
+    "round_trip": "HU",
     "tre_mean": "mm",
     "tre_sd": "mm",
     "tre_p95": "mm",

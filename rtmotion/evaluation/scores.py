@@ -98,9 +98,13 @@ def _look(forecast: Forecast, index: int, true: TruePhase, wanted: set[str]) -> 
     if "jitter" in wanted:
         own = sharpness.slice_roughness(truth.data, body)
         yield "body", "jitter", sharpness.slice_roughness(predicted.data, body) - own
+    if forecast.reconstruct is not None and "round_trip" in wanted:
+        shown = forecast.reconstruct(truth)
+        yield "body", "round_trip", intensity.errors(shown.hu, truth.hu, body).mae
+    if forecast.diversity is not None:
+        yield "body", "diversity", forecast.diversity[index]
     if forecast.hu_spread is not None:
         spread = forecast.hu_spread[index]
-        yield "body", "diversity", float(spread[body].double().mean())
         yield "body", "coverage_hu_80", sharpness.spread_coverage(predicted.data, truth.data, spread, body)
 
 

@@ -11,6 +11,7 @@ METRIC_NAMES = {
     "sharpness": "sharpness",
     "jitter": "excess roughness from slice to slice",
     "diversity": "SD of HU between samples",
+    "round_trip": "error of the true phase through the tokenizer and back",
     "coverage_hu_80": "coverage of the 80 % interval of HU",
     "tre_mean": "TRE, mean",
     "tre_sd": "TRE, SD",

@@ -16,7 +16,7 @@ import rtmotion
 from rtmotion.errors import ReadError, RtmotionError, WriteError
 from rtmotion.training.log import TrainingLog
 from rtmotion.training.pool import Pool
-from rtmotion.training.recipe import Recipe
+from rtmotion.training.recipe import Finishing, Recipe
 from rtmotion.weights import save_weights
 
 CHECKPOINT = "checkpoint.pt"
@@ -146,6 +146,9 @@ def train(
             progress(f"loss {float(losses['loss'].detach()):.3f}", done, config.steps)
     path = out / f"{recipe.name}.safetensors"
     if rank == 0:
+        if isinstance(recipe, Finishing):
+            with fabric.autocast():
+                recipe.finish(average.module.eval(), validation)
         metadata = {"network": recipe.name, "steps": str(config.steps), "seed": str(config.seed)}
         save_weights(average.module.state_dict(), path, metadata | {"rtmotion": rtmotion.__version__})
     return path

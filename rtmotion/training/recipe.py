@@ -1,7 +1,7 @@
 """What the training loop asks of a network's recipe."""
 
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -40,4 +40,18 @@ class Recipe(Protocol[Patient, Kept, Example]):
 
     def validate(self, network: nn.Module, patient: Patient) -> Mapping[str, float]:
         """Scores of the averaged network on a patient that is not trained on."""
+        ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A recipe with a last touch on its network when the steps are done, such as a calibration."""
+
+    def finish(self, network: nn.Module, patients: Sequence[Any]) -> None:
+        """Sets buffers of the averaged network.
+
+        Args:
+            network: Its buffers are changed.
+            patients: Those of the validation.
+        """
         ...

@@ -98,6 +98,9 @@ def test_the_command_trains_each_kind(
     assert len(list(patients.glob("*.safetensors"))) == 2  # one to train on, one to validate on
     network = network_with(name, str(recipe.options["network"]), Path(summary["weights"]))
     assert sum(p.numel() for p in network.parameters()) > 1e5
+    if name in ("flow-matching", "adversarial"):
+        # calibrated on the patient of the validation
+        assert float(network.get_buffer("spread_factor")) not in (1.0, 0.0)
     log = (tmp_path / "out" / "log.csv").read_text(encoding="utf-8")
     assert log.startswith(",".join(COLUMNS))
     assert "validation_error_3" in log

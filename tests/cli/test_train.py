@@ -90,6 +90,24 @@ def test_patients_take_their_geometries_in_turn() -> None:
     assert [(g.size, g.spacing) for g in grids] == [*geometries, geometries[0]]
 
 
+def test_half_of_the_patients_start_at_end_inhale_where_starts_are_mixed(tmp_path: Path) -> None:
+    config = PhantomConfig(size=(20, 16, 16), spacing=(12.0, 12.0, 12.0), phases=3)
+    folder = tmp_path / "patients"
+    prepare = "rtmotion_baselines.generative.image_patients"
+    source = PatientSource(config, 20, mixed_starts=True, prepare=prepare, folder=folder)
+    for number in range(4):
+        source[number]
+    # kept under other names, so that trainings with and without mixed starts can share the folder
+    assert {p.name for p in folder.iterdir()} == {
+        "20.safetensors",
+        "21.safetensors",
+        "22-end-inhale.safetensors",
+        "23-end-inhale.safetensors",
+    }
+    mixed = list(islice(PatientSource(config, 20, mixed_starts=True).stream(0), 4))
+    assert [p.parameters["config"]["random_start"] for p in mixed] == [True, True, False, False]
+
+
 @pytest.mark.slow
 def test_workers_make_the_same_patients() -> None:
     config = PhantomConfig(size=(16, 16, 16), spacing=(12.0, 12.0, 12.0), phases=2)

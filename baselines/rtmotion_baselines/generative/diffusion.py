@@ -68,6 +68,7 @@ class ImageSampler(nn.Module):
     def __init__(self, channels: tuple[int, ...] = (32, 48, 64)) -> None:
         super().__init__()
         self.unet = conditional_unet(channels)
+        self.register_buffer("spread_factor", torch.ones(()))
 
     def asked(self, image: Tensor, seen: Tensor, step: float, slot: int, tile: int) -> Tensor:
         """The U-Net's answer for a change so far, shape (8, z, y, x), in its unit; the clock `seen` (90, z, y, x)."""

@@ -4,7 +4,7 @@ They are shown what the video model is shown, on the same grid of 8 mm and from 
 motion model's forecast: where they say nothing, the last observed phase stays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +19,8 @@ from rtmotion.cycle.mixture import Combination
 from rtmotion.cycle.observed import ObservedMotion, Progress
 from rtmotion.cycle.temporal import Situation, TemporalModel, ahead, temporal_model
 from rtmotion.errors import RtmotionError
+from rtmotion.evaluation.calibration import radius_factor
 from rtmotion.field import exp, resample
-from rtmotion.grid import Grid
 from rtmotion.registration import SvfRegistration
 from rtmotion.sequence import PhaseSequence
 from rtmotion.types import VectorStack
@@ -30,6 +30,13 @@ from rtmotion.video.refinement import scene_of
 from rtmotion.video.tokens import Scene, box
 from rtmotion.video.working import on_working_grid
 from rtmotion_baselines.generative.shipped import network_with
+from rtmotion_baselines.generative.spread import HALF_OF_LEVEL, LEVEL, sample_sd, widening
+
+DRAWN = 8
+"""Samples that a spread is calibrated with."""
+
+IMPORTANT = 0.5
+"""Weight of the voxels that it is calibrated on: lung and edges."""
 
 HALF_MM = 0.5
 """Motion of this length counts half as much as deep breathing in the loss."""
@@ -42,7 +49,7 @@ class FieldRecipe:
     Attributes:
         name: The network's name: that of its weights file.
         network: `module:class`; its instances map a scene, true displacements, weights and a seed to the parts of their
-            loss, and `sample(scene, generator)` velocities.
+            loss, and `sample(scene, generator)` velocities. One that draws has a buffer `spread_factor`.
         examples: How examples are drawn: as for the video model.
     """
 
@@ -83,6 +90,27 @@ class FieldRecipe:
                 for name, velocities in (("error", found), ("base", last_velocities(example.scene))):
                     scores[f"{name}_{k}"] = float(mean_distance(velocities, example.truth, example.weight))
         return scores
+
+    def finish(self, network: nn.Module, patients: Sequence[PreparedPatient]) -> None:
+        """Sets the factor on the spread of a network that draws, against the true fields where they count."""
+        factor = getattr(network, "spread_factor", None)
+        if factor is None or not patients:
+            return
+        ball = HALF_OF_LEVEL / radius_factor(100 * LEVEL)  # lengths of vectors, not numbers
+        errors: list[Tensor] = []
+        spreads: list[Tensor] = []
+        for patient in patients:
+            count = len(patient.images)
+            for k in (k for k in VALIDATED if k < count):
+                example = example_of(patient, list(range(k)), list(range(k, count))).to(factor.device)
+                random = torch.Generator().manual_seed(k)
+                with torch.inference_mode():
+                    draws = torch.stack([network.sample(example.scene, random) for _ in range(DRAWN)])  # type: ignore[operator]
+                    off = (flowed(draws.mean(dim=0)) - example.truth).norm(dim=1)
+                    counted = example.weight > IMPORTANT
+                    errors.append(ball * off[counted])
+                    spreads.append(torch.stack(spread_of(draws))[counted])
+        factor.fill_(widening(errors, spreads, [0.0] * len(errors)))
 
 
 def last_velocities(scene: Scene) -> VectorStack:
@@ -154,14 +182,20 @@ class FieldNetwork:
         velocities = torch.stack(drawn)[:, back]
         mean = [resample(v, seen.grid, motion.grid) for v in velocities.mean(dim=0)]
         details = {"samples": self.samples, "trained on": "generated patients alone"}
-        return Refined(mean, _spread(velocities, seen.grid, observed.grid) if self.samples > 1 else (), details)
+        if self.samples == 1:
+            return Refined(mean, (), details)
+        factor = float(getattr(network, "spread_factor", 1.0))
+        spreads = (resample(factor * s, seen.grid, observed.grid).clamp_min(0).cpu() for s in spread_of(velocities))
+        return Refined(mean, tuple(spreads), {**details, "factor on the spread": factor})
 
 
-def _spread(velocities: Tensor, grid: Grid, wanted: Grid) -> tuple[Tensor, ...]:
-    """One standard deviation of what a further sample would be, mm, a target; velocities (samples, m, 3, z, y, x)."""
-    further = 1 + 1 / len(velocities)
-    variances = [further * flowed(v).var(dim=0).sum(dim=0) for v in velocities.unbind(dim=1)]
-    return tuple(resample(v, grid, wanted).clamp_min(0).sqrt().cpu() for v in variances)
+def spread_of(velocities: Tensor) -> list[Tensor]:
+    """How displacements of samples differ, mm, a target: the root of the summed variances of the three components.
+
+    Args:
+        velocities: mm, LPS, shape (samples, m, 3, z, y, x).
+    """
+    return [sample_sd(flowed(v)).square().sum(dim=0).sqrt() for v in velocities.unbind(dim=1)]
 
 
 def create(

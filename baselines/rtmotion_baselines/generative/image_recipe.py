@@ -8,14 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rtmotion_baselines.generative.clip import HALF_RANGE_HU, Clip, to_cells
+from rtmotion_baselines.generative.clip import CENTRE_HU, HALF_RANGE_HU, Clip, from_cells, to_cells
 from rtmotion_baselines.generative.image_patients import ImagePatient
+from rtmotion_baselines.generative.spread import sample_sd, scan_noise, widening
 
 VALIDATED = (3, 5, 7)
 """Numbers of observed phases that are validated."""
 
 VALIDATED_CELLS = 28
 """Patients are validated on their middle, so many cells wide."""
+
+DRAWN = 4
+"""Samples that a spread is calibrated with."""
 
 OUTSIDE = 0.05
 """What a cell outside the body counts, one inside counting 1."""
@@ -55,7 +59,8 @@ class ImageRecipe:
     Attributes:
         name: The network's name: that of its weights file.
         network: `module:class`; its instances map an `Example` to the parts of their loss, and sample the change of
-            each target from the last observed phase: `sample(clip, generator)`.
+            each target from the last observed phase: `sample(clip, generator)`. One that draws has a buffer
+            `spread_factor`.
         crop: Smallest and largest extent of an example along each axis, cells; multiples of four are taken.
         targets: Phases to come that an example has at most.
         skipped: Chance that some phases between the first and the last observed are missing.
@@ -122,11 +127,9 @@ class ImageRecipe:
         scores: dict[str, float] = {}
         count = len(patient.scanned)
         device = next(network.parameters()).device
-        size = [min(n, VALIDATED_CELLS) // 4 * 4 for n in patient.body.shape[1:]]
-        part = tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(patient.body.shape[1:], size, strict=True))
+        part = middle_of(patient)
         for k in (k for k in VALIDATED if k < count):
-            ahead = sorted({k, (k + count) // 2, count - 1})
-            example = example_of(patient, list(range(k)), ahead, part).to(device)
+            example = example_of(patient, list(range(k)), ahead_of(k, count), part).to(device)
             with torch.inference_mode():
                 found = network.sample(example.clip, torch.Generator().manual_seed(k))  # type: ignore[operator]
                 cells = example.clip.last + found.float()
@@ -135,6 +138,41 @@ class ImageRecipe:
                 off = (values - example.future).abs().mean(dim=1, keepdim=True)
                 scores[f"{name}_{k}"] = HALF_RANGE_HU * float((off * weight).sum() / weight.sum())
         return scores
+
+    def finish(self, network: nn.Module, patients: Sequence[ImagePatient]) -> None:
+        """Sets the factor on the spread of a network that draws: against the validation's scans, noise included."""
+        factor = getattr(network, "spread_factor", None)
+        if factor is None or not patients:
+            return
+        errors: list[Tensor] = []
+        spreads: list[Tensor] = []
+        noises: list[float] = []
+        for patient in patients:
+            count, part = len(patient.scanned), middle_of(patient)
+            for k in (k for k in VALIDATED if k < count):
+                example = example_of(patient, list(range(k)), ahead_of(k, count), part, noisy=True).to(factor.device)
+                random = torch.Generator().manual_seed(k)
+                with torch.inference_mode():
+                    draws = [network.sample(example.clip, random).float() for _ in range(DRAWN)]  # type: ignore[operator]
+                samples = torch.stack(draws)
+                body = (example.weight > 0.5)[:, None].expand_as(example.future)
+                off = example.clip.last + samples.mean(dim=0) - example.future
+                errors.append(HALF_RANGE_HU * off[body].abs())
+                spreads.append(HALF_RANGE_HU * sample_sd(samples)[body])
+                noises.append(scan_noise(from_cells(example.clip.last) + CENTRE_HU))
+        factor.fill_(widening(errors, spreads, noises))
+
+
+def ahead_of(k: int, count: int) -> list[int]:
+    """The targets that are validated after `k` of `count` phases: the next, one in the middle, the last."""
+    return sorted({k, (k + count) // 2, count - 1})
+
+
+def middle_of(patient: ImagePatient) -> tuple[slice, ...]:
+    """The part that is validated, cells along z, y, x."""
+    shape = patient.body.shape[1:]
+    size = [min(n, VALIDATED_CELLS) // 4 * 4 for n in shape]
+    return tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(shape, size, strict=True))
 
 
 def example_of(
@@ -145,6 +183,7 @@ def example_of(
     *,
     backward: bool = False,
     mirrored: bool = False,
+    noisy: bool = False,
     seed: int = 0,
 ) -> Example:
     """Some phases of a patient observed, others to come, on a part of the cells.
@@ -156,6 +195,7 @@ def example_of(
         part: Cells along z, y, x.
         backward: Whether time runs backwards from the first phase.
         mirrored: Whether left and right are exchanged.
+        noisy: Whether the targets are as scanned, rather than clean.
         seed: Of what the loss draws.
     """
     z, y, x = part
@@ -164,7 +204,7 @@ def example_of(
     order = [0, *range(count - 1, 0, -1)] if backward else list(range(count))
     here, there = [order[i] for i in seen], [order[i] for i in ahead]
     images = patient.scanned[here][:, fine[0], fine[1], fine[2]].float()
-    future = patient.clean[there][:, fine[0], fine[1], fine[2]].float()
+    future = (patient.scanned if noisy else patient.clean)[there][:, fine[0], fine[1], fine[2]].float()
     weight = patient.body[there][..., z, y, x].float().clamp_min(OUTSIDE)
     if mirrored:
         images, future, weight = images.flip(-1), future.flip(-1), weight.flip(-1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rtmotion.errors import RtmotionError
+from rtmotion.evaluation.regions import body_mask
 from rtmotion.field import resample
 from rtmotion.forecasting import Forecast
 from rtmotion.grid import Grid
@@ -20,6 +21,7 @@ from rtmotion.types import ScalarVolume
 from rtmotion_baselines.generative.clip import CELL_MM, clip_of, from_cells, image_grid
 from rtmotion_baselines.generative.diffusion import TRAIN_STEPS
 from rtmotion_baselines.generative.shipped import network_with
+from rtmotion_baselines.generative.spread import sample_sd, scan_noise
 
 TILE = 64
 """Cells along each axis that a network looks at at once: half a metre."""
@@ -68,15 +70,23 @@ class ImageForecaster:
         last, grid = observed.volumes[-1].to("cpu"), observed.grid
         changes = (resample(from_cells(v), image, grid) for v in values.mean(dim=0))
         volumes = tuple(Volume((last.hu + change).clamp_min(AIR_HU), grid) for change in changes)
+        between, factor, noise = None, 1.0, 0.0
+        if self.samples > 1:
+            between = [_between(v, image, grid) for v in values.unbind(dim=1)]
+            body, noise = body_mask(last), scan_noise(last.hu)
+            network = network_with(self.name, self.network, self.weights, self.device)
+            factor = float(getattr(network, "spread_factor", 1.0))
         return Forecast(
             method=self.name,
             targets=tuple(targets),
             volumes=volumes,
-            hu_spread=_spread(values, image, grid) if self.samples > 1 else None,
+            hu_spread=None if between is None else tuple((factor * s).square().add(noise**2).sqrt() for s in between),
+            diversity=None if between is None else tuple(float(s[body].mean()) for s in between),
             seconds={"network": predicted - started, "appearance": time.perf_counter() - predicted},
             details={
                 "samples": self.samples,
                 **({} if self.steps is None else {"steps": self.steps}),
+                **({} if between is None else {"factor on the spread": factor, "noise of the scan (HU)": noise}),
                 "working spacing (mm)": CELL_MM,
                 "trained on": "generated patients alone",
             },
@@ -116,11 +126,9 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def _spread(values: Tensor, image: Grid, grid: Grid) -> tuple[ScalarVolume, ...]:
-    """One standard deviation of what a further sample would be, HU, a target."""
-    further = 1 + 1 / len(values)
-    variances = (further * from_cells(v).var(dim=0) for v in values.unbind(dim=1))
-    return tuple(resample(v, image, grid).clamp_min(0).sqrt() for v in variances)
+def _between(samples: Tensor, image: Grid, grid: Grid) -> ScalarVolume:
+    """How samples (n, 8, z, y, x) of a target differ: standard deviation, HU, on the volume's grid."""
+    return resample(sample_sd(from_cells(samples)).square(), image, grid).clamp_min(0).sqrt()
 
 
 def create(

@@ -124,10 +124,18 @@ def test_uncertainty_is_held_against_the_landmarks(split: tuple[PhaseSequence, P
 def test_every_row_is_finite_and_has_its_unit(split: tuple[PhaseSequence, PhaseSequence]) -> None:
     observed, truth = split
     forecast = Shifted(0.5).forecast(observed, truth.phases)
-    drawn = dataclasses.replace(forecast, hu_spread=tuple(torch.full_like(v.hu, 20.0) for v in forecast.volumes))
+    drawn = dataclasses.replace(
+        forecast,
+        hu_spread=tuple(torch.full_like(v.hu, 20.0) for v in forecast.volumes),
+        diversity=tuple(15.0 for _ in forecast.volumes),
+        reconstruct=lambda volume: Volume(volume.hu + 7.0, volume.grid),
+    )
     rows = protocol.evaluate(drawn, truth, observed)
     assert all(math.isfinite(r.value) and r.unit == UNITS[r.metric] for r in rows)
     assert len({(r.phase, r.region, r.metric) for r in rows}) == len(rows)
+    # through the tokenizer and back goes the true phase
+    assert [r.value for r in rows if r.metric == "round_trip"] == pytest.approx([7.0] * len(truth), abs=1e-3)
+    assert {r.value for r in rows if r.metric == "diversity"} == {15.0}
     unseen = set(UNITS) - {r.metric for r in rows}
     # the tiny lungs stand on the border of the volume: no dome shows
     assert unseen == {"diaphragm"}
