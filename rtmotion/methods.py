@@ -157,5 +157,21 @@ PREDICTORS = [
         target="rtmotion.cycle.forecaster:MotionModelForecaster",
         options={"start": "known"},
     ),
+    Method(
+        name="lvm",
+        kind="generative",
+        summary="large vision model: slices as visual sentences, the next frames as they are decoded",
+        target="rtmotion.lvm.forecaster:create",
+        options={"name": "lvm", "anchored": False},
+        weights="lvm/weights/transformer/model.safetensors",
+    ),
+    Method(
+        name="lvm-anchored",
+        kind="generative",
+        summary="the same frames, shown as a change of the last observed phase",
+        target="rtmotion.lvm.forecaster:create",
+        options={"name": "lvm-anchored", "anchored": True},
+        weights="lvm/weights/transformer/model.safetensors",
+    ),
 ]
 """The core's own forecasters."""

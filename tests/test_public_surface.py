@@ -33,7 +33,7 @@ COMMAND_OPTIONS = {
     "phantom": {"--phases", "--size", "--spacing", "--format"},
     "forecast": {
         *("--observe", "--method", "--out", "--trace", "--samples", "--study", "--phases"),
-        *("--adapt", "--no-adapt", "--weights", "--calibration", "--steps"),
+        *("--adapt", "--no-adapt", "--weights", "--calibration", "--lvm-weights", "--plane", "--steps"),
     },
     "compare": {
         *("--observe", "--methods", "--preset", "--out", "--scheduler", "--workers", "--threads"),

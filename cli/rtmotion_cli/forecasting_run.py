@@ -22,6 +22,16 @@ FULL_CYCLE = 10
 """Phases of a cycle that is forecast where the input ends with the last observed phase."""
 
 
+OPTIONS_OF_SOME = {
+    "weights": "such file",
+    "calibration": "such file",
+    "steps": "steps",
+    "lvm_weights": "such folder",
+    "plane": "plane",
+}
+"""Options that some methods take, and what they are called where another is given one."""
+
+
 @dataclass(frozen=True)
 class ForecastRequest:
     """What the user asked for.
@@ -41,6 +51,8 @@ class ForecastRequest:
         weights: Weights of a network; None takes the shipped ones.
         calibration: What `rtmotion calibrate` learned of its uncertainty, or None.
         steps: Of the sampler of a method that draws images; None takes the method's own.
+        lvm_weights: Folder of a large vision model; None takes the shipped one.
+        plane: Of the slices that a large vision model is shown, or `fused`; None takes the method's own.
     """
 
     paths: tuple[Path, ...]
@@ -57,6 +69,8 @@ class ForecastRequest:
     weights: Path | None = None
     calibration: Path | None = None
     steps: int | None = None
+    lvm_weights: Path | None = None
+    plane: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +89,9 @@ def run_forecast(request: ForecastRequest, terminal: Terminal) -> ForecastResult
         RtmotionError: If the input, an option or the output folder is of no use; nothing is written then.
     """
     method = forecasting_method(request.method)
-    for option, what in (("weights", "such file"), ("calibration", "such file"), ("steps", "steps")):
+    for option, what in OPTIONS_OF_SOME.items():
         if getattr(request, option) is not None and not method.takes(option):
-            raise RtmotionError(f"--{option}: {method.name} takes no {what}; leave it out")
+            raise RtmotionError(f"--{option.replace('_', '-')}: {method.name} takes no {what}; leave it out")
     recording = _read_trace(request.trace)
     if request.out is not None:
         check_output(request.out)
@@ -148,7 +162,11 @@ def make_forecast(
     """Builds the forecaster and runs it."""
     options: dict[str, Any] = {"device": request.device, "seed": request.seed, "adapt": request.adapt}
     options |= {"weights": request.weights, "calibration": request.calibration}
-    options |= {name: value for name in ("samples", "steps") if (value := getattr(request, name)) is not None}
+    options |= {
+        name: value
+        for name in ("samples", "steps", "lvm_weights", "plane")
+        if (value := getattr(request, name)) is not None
+    }
     with terminal.progress(method.name) as step:
         forecaster = method.create(**options, progress=step)
         forecast = forecaster.forecast(observed, targets, None if recording is None else recording.trace)
@@ -193,6 +211,8 @@ def describe(
             "observe": request.observe,
             "samples": request.samples,
             "steps": request.steps,
+            "lvm_weights": None if request.lvm_weights is None else request.lvm_weights.name,
+            "plane": request.plane,
             "trace": None if request.trace is None else request.trace.name,
             "adapt": request.adapt,
             "weights": None if request.weights is None else request.weights.name,

@@ -27,9 +27,12 @@ class NetworkRecipe:
         options: Settings of the recipe that differ from its defaults.
         geometries: Sizes and spacings (mm) along x, y, z that the patients take in turn; none takes those of
             `patients`.
+        mixed_starts: Whether half of the patients start at end-inhale and half anywhere in the cycle.
         validation: Number of patients to validate on.
         prepare: The module that makes of a patient what is kept of it on the disk, where that is slow, see
             `rtmotion_cli.training_patients.PatientSource`; None keeps nothing there.
+        layout: `module:function` that lays trained weights out as another command takes them, called with the recipe,
+            the weights file and the output folder; None for what is one file.
         tuning: Settings of a fine-tuning on cases that differ from the defaults of
             `rtmotion.training.TrainingConfig`; None where the network cannot be tuned.
     """
@@ -40,8 +43,10 @@ class NetworkRecipe:
     patients: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
     geometries: tuple[Geometry, ...] = ()
+    mixed_starts: bool = False
     validation: int = 6
     prepare: str | None = None
+    layout: str | None = None
     tuning: dict[str, Any] | None = None
 
 
@@ -58,11 +63,27 @@ def _images(name: str, summary: str, network: str, steps: int, **options: Any) -
         summary,
         f"{GENERATIVE}.image_recipe:ImageRecipe",
         {**BUDGET, "steps": steps, "steps_each": steps // 160, "validate_every": steps // 4},
-        {"random_start": True},
+        {},
         {"name": name, "network": f"{GENERATIVE}.{network}", **options},
         SPACINGS,
+        mixed_starts=True,
         validation=4,
         prepare=f"{GENERATIVE}.image_patients",
+    )
+
+
+def _lvm(summary: str, target: str, layout: str, **training: Any) -> NetworkRecipe:
+    """A part of lvm-mini, on the patients of the generative baselines."""
+    return NetworkRecipe(
+        summary,
+        f"rtmotion.lvm.{target}",
+        {"pool": 160, "weight_decay": 0.01, "precision": "bf16-mixed", **training},
+        {},
+        geometries=SPACINGS,
+        mixed_starts=True,
+        validation=4,
+        prepare=f"{GENERATIVE}.image_patients",
+        layout=f"rtmotion.lvm.layout:{layout}",
     )
 
 
@@ -72,9 +93,10 @@ def _fields(name: str, summary: str, network: str, steps: int) -> NetworkRecipe:
         summary,
         f"{GENERATIVE}.fields:FieldRecipe",
         {**BUDGET, "steps": steps, "steps_each": steps // 80, "validate_every": steps // 4},
-        {"random_start": True},
+        {},
         {"name": name, "network": f"{GENERATIVE}.{network}"},
         SPACINGS,
+        mixed_starts=True,
         validation=4,
         prepare="rtmotion.video.prepared",
     )
@@ -104,10 +126,30 @@ NETWORKS = {
         {"steps": 5000, "steps_each": 16, "pool": 16},
         {"size": (88, 72, 72), "spacing": (4.0, 4.0, 4.0), "random_start": True},
     ),
-    "convlstm": _fields("convlstm", "fields carried on by a recurrent network", "convlstm:ConvLstm", 2400),
+    "convlstm": _fields("convlstm", "fields carried on by a recurrent network", "convlstm:ConvLstm", 2100),
     "adversarial": _fields("adversarial", "fields drawn against a discriminator", "adversarial:Adversarial", 1200),
-    "simvp": _images("simvp", "generic video network, images without fields", "simvp:SimVp", 4800, targets=9),
-    "diffusion": _images("diffusion", "conditional diffusion of images", "diffusion:Diffusion", 4000),
-    "flow-matching": _images("flow-matching", "temporal flow matching of images", "diffusion:FlowMatching", 3200),
+    "simvp": _images("simvp", "generic video network, images without fields", "simvp:SimVp", 8400, targets=9),
+    "diffusion": _images("diffusion", "conditional diffusion of images", "diffusion:Diffusion", 4100),
+    "flow-matching": _images("flow-matching", "temporal flow matching of images", "diffusion:FlowMatching", 4500),
+    "lvm-tokenizer": _lvm(
+        "pictures to tokens and back, of the shipped large vision model",
+        "tokenizer_recipe:TokenizerRecipe",
+        "tokenizer_folder",
+        steps=6000,
+        steps_each=36,
+        rate=1e-3,
+        validate_every=1500,
+    ),
+    "lvm-transformer": _lvm(
+        "the transformer that speaks the shipped tokenizer's tokens",
+        "sentence_recipe:SentenceRecipe",
+        "model_folder",
+        steps=400,
+        steps_each=8,
+        rate=1.5e-4,
+        warmup=50,
+        average=0.99,
+        validate_every=100,
+    ),
 }
 """The networks that can be trained, by name."""

@@ -53,6 +53,14 @@ def forecast(
         Path | None,
         typer.Option("--calibration", metavar="FILE", help="Stretches the uncertainty: from rtmotion calibrate."),
     ] = None,
+    lvm_weights: Annotated[
+        Path | None,
+        typer.Option("--lvm-weights", metavar="FOLDER", help="Tokenizer and transformer of a large vision model."),
+    ] = None,
+    plane: Annotated[
+        str | None,
+        typer.Option("--plane", metavar="PLANE", help="Slices of a large vision model: axial|coronal|sagittal|fused."),
+    ] = None,
     study: Study = None,
     phases: Phases = None,
     json: Json = False,
@@ -80,6 +88,8 @@ def forecast(
         weights,
         calibration,
         steps,
+        lvm_weights,
+        plane,
     )
     result = run_forecast(request, Terminal(quiet, verbose))
     show_json(result) if json else show(result)

@@ -1,0 +1,1 @@
+"""The large vision model: CT slices as visual sentences, a VQGAN tokenizer and a decoder-only transformer."""
