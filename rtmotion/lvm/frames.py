@@ -66,7 +66,8 @@ class Framing:
         """What pictures show, HU, on the part's voxels: the channels' mean, shape of the part (z, y, x)."""
         grey = pictures.float().mean(dim=1, keepdim=True)[..., : self.shown[0], : self.shown[1]]
         size = [self.box[axis].stop - self.box[axis].start for axis in self.order[1:]]
-        back = F.interpolate(grey, size, mode="bilinear", antialias=True)[:, 0]
+        # no antialiasing: a picture finer than the voxels is read at their centres, as it was made
+        back = F.interpolate(grey, size, mode="bilinear")[:, 0]
         places = [self.order.index(axis) for axis in range(3)]
         return to_hu(back).flip(self.reverse).permute(places)
 
