@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# a worker that crashes ends the run: with files as units, a new one waits for ever
 TEST_WORKERS ?= auto
 
 .PHONY: help demo test lint types format clean
@@ -19,7 +20,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rtmotion demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses=8 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --maxprocesses=8 --dist loadfile --max-worker-restart=0 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

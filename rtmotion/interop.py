@@ -4,6 +4,9 @@ Inside rtmotion the world is LPS mm, as in ITK and DICOM; nibabel's RAS is turne
 axis of its own: voxels keep the index order in which they were stored, and the grid says where they lie.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,17 @@ from rtmotion.grid import Grid
 from rtmotion.sequence import Volume
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """ITK's modules load at first use and warn of their own wrapping; as an error that warning crashes the process.
+
+    A context, or a decorator of what uses ITK.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def grid_from_sitk(image: Any) -> Grid:
@@ -93,6 +107,7 @@ def field_from_sitk(image: Any) -> DisplacementField:
     return DisplacementField(torch.from_numpy(array).movedim(-1, 0).contiguous(), grid_from_sitk(image))
 
 
+@quiet_itk()
 def volume_to_itk(volume: Volume) -> Any:
     """The ITK image (as itk-elastix takes it) of a volume, float32."""
     import itk
@@ -104,6 +119,7 @@ def volume_to_itk(volume: Volume) -> Any:
     return image
 
 
+@quiet_itk()
 def stack_to_itk(frames: Tensor, grid: Grid) -> Any:
     """The 4D ITK image of volumes on one grid, float32, along the grid's own axes.
 
@@ -119,6 +135,7 @@ def stack_to_itk(frames: Tensor, grid: Grid) -> Any:
     return image
 
 
+@quiet_itk()
 def grid_from_itk(image: Any) -> Grid:
     """The grid of a 3D ITK image."""
     import itk
@@ -132,6 +149,7 @@ def grid_from_itk(image: Any) -> Grid:
     )
 
 
+@quiet_itk()
 def field_from_itk(image: Any) -> DisplacementField:
     """The displacement field of an ITK vector image with three components, mm, LPS."""
     import itk

@@ -1,6 +1,8 @@
 """Conversions: every axis orientation, through every library, and the same HU at the same place in the patient."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +261,17 @@ def test_refuses_what_is_no_volume_or_field() -> None:
         volume_from_nibabel(nib.Nifti1Image(np.zeros((3, 3), dtype=np.int16), np.eye(4)))
     with pytest.raises(GeometryError, match="no usable axes"):
         grid_from_affine_ras(np.diag([0.0, 1, 1, 1]), (2, 2, 2))
+
+
+def test_itk_loads_where_every_warning_is_an_error() -> None:
+    """Its compiled modules crash the process when the warning of their own wrapping is an error."""
+    code = (
+        "import torch\n"
+        "from rtmotion.grid import Grid\n"
+        "from rtmotion.interop import grid_from_itk, volume_to_itk\n"
+        "from rtmotion.sequence import Volume\n"
+        "grid = Grid((4, 3, 2))\n"
+        "assert grid_from_itk(volume_to_itk(Volume(torch.zeros(2, 3, 4), grid))) == grid\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

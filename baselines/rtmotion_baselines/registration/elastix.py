@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rtmotion.grid import Grid
-from rtmotion.interop import field_from_itk, volume_to_itk
+from rtmotion.interop import field_from_itk, quiet_itk, volume_to_itk
 from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
-from rtmotion_baselines.registration.elastix_settings import parameter_object, pyramid, quiet_itk, settings
+from rtmotion_baselines.registration.elastix_settings import parameter_object, pyramid, settings
 from rtmotion_baselines.registration.pair import region, registration_of
 
 METRICS = {"ncc": "AdvancedNormalizedCorrelation", "mi": "AdvancedMattesMutualInformation"}

@@ -10,11 +10,11 @@ import torch
 
 from rtmotion.field import DisplacementField, compose, invert
 from rtmotion.grid import Grid
-from rtmotion.interop import field_from_sitk, scalars_to_sitk, stack_to_itk
+from rtmotion.interop import field_from_sitk, quiet_itk, scalars_to_sitk, stack_to_itk
 from rtmotion.registration import Registration
 from rtmotion.sequence import Phase, PhaseSequence, Volume
 from rtmotion.types import MaskVolume, VectorVolume
-from rtmotion_baselines.registration.elastix_settings import parameter_object, pyramid, quiet_itk, settings
+from rtmotion_baselines.registration.elastix_settings import parameter_object, pyramid, settings
 from rtmotion_baselines.registration.pair import on_grid_of, region, registration_of
 
 METRICS = {"variance": "VarianceOverLastDimensionMetric", "pca": "PCAMetric2"}

@@ -1,27 +1,13 @@
 """What the pairwise and the groupwise registration by elastix have in common."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 SMALLEST_SIDE = 4
 """No level of a pyramid shrinks an axis under so many voxels."""
 
 FEWEST_VOXELS = 3.0
 """Control points lie at least so many voxels apart: closer ones follow noise."""
-
-
-@contextmanager
-def quiet_itk() -> "Iterator[None]":
-    """ITK's modules load at first use and warn of their own wrapping; as an error that warning crashes them."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
 
 
 def pyramid(size: Sequence[int], resolutions: int, *, frames: bool = False) -> list[str]:

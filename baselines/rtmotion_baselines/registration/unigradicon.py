@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rtmotion.errors import ReadError
-from rtmotion.interop import field_from_itk, volume_to_itk
+from rtmotion.interop import field_from_itk, quiet_itk, volume_to_itk
 from rtmotion.registration import Registration
 from rtmotion.sequence import Volume
 from rtmotion.types import MaskVolume
-from rtmotion_baselines.registration.elastix_settings import quiet_itk
 from rtmotion_baselines.registration.pair import AIR_HU, blanking_region, on_grid_of, registration_of
 
 VARIABLE = "RTMOTION_UNIGRADICON_WEIGHTS"
