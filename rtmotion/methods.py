@@ -136,6 +136,17 @@ def in_short(names: list[str]) -> list[str]:
     return [*(name for name in names if "+" not in name), *together]
 
 
+def _lvm(name: str, summary: str, *, anchored: bool) -> Method:
+    return Method(
+        name,
+        "generative",
+        summary,
+        "rtmotion.lvm.forecaster:create",
+        {"name": name, "anchored": anchored},
+        weights="lvm/weights/transformer/model.safetensors",
+    )
+
+
 PREDICTORS = [
     Method(
         name="video",
@@ -157,21 +168,7 @@ PREDICTORS = [
         target="rtmotion.cycle.forecaster:MotionModelForecaster",
         options={"start": "known"},
     ),
-    Method(
-        name="lvm",
-        kind="generative",
-        summary="large vision model: slices as visual sentences, the next frames as they are decoded",
-        target="rtmotion.lvm.forecaster:create",
-        options={"name": "lvm", "anchored": False},
-        weights="lvm/weights/transformer/model.safetensors",
-    ),
-    Method(
-        name="lvm-anchored",
-        kind="generative",
-        summary="the same frames, shown as a change of the last observed phase",
-        target="rtmotion.lvm.forecaster:create",
-        options={"name": "lvm-anchored", "anchored": True},
-        weights="lvm/weights/transformer/model.safetensors",
-    ),
+    _lvm("lvm", "large vision model: slices as visual sentences, the next frames as they are decoded", anchored=False),
+    _lvm("lvm-anchored", "the same frames, shown as a change of the last observed phase", anchored=True),
 ]
 """The core's own forecasters."""

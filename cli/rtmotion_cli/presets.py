@@ -72,8 +72,6 @@ STANDARD = Preset(
         "simvp",
         "diffusion",
         "flow-matching",
-        "lvm",
-        "lvm-anchored",
         "oracle-waveform",
     ),
     None,

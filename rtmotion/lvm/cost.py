@@ -6,6 +6,8 @@ at once. Attention is counted over the tokens that are there, not over the longe
 
 from dataclasses import dataclass
 
+from rtmotion.lvm.checkpoint import PUBLISHED_VOCABULARY
+
 HALF = 2
 """Bytes of a number in float16 or bfloat16."""
 
@@ -24,7 +26,7 @@ class Speaker:
     hidden: int
     inner: int
     layers: int
-    words: int = 8292
+    words: int = PUBLISHED_VOCABULARY
 
     @property
     def parameters(self) -> int:

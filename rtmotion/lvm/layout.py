@@ -12,6 +12,9 @@ from rtmotion.lvm.tokenizer import Tokenizer, TokenizerConfig
 from rtmotion.lvm.tokenizer_recipe import TokenizerRecipe
 from rtmotion.weights import load_weights, save_weights
 
+FILES = (".json", ".safetensors", ".bin")
+"""What a tokenizer's folder may hold."""
+
 
 def tokenizer_folder(recipe: TokenizerRecipe, weights: Path, out: Path) -> None:
     """`out/tokenizer` from the weights of a training."""
@@ -26,9 +29,6 @@ def model_folder(recipe: SentenceRecipe, weights: Path, out: Path) -> None:
     save_transformer(network, out / "transformer")
     with shipped_tokenizer(recipe.tokenizer) as folder:
         _write(out / "tokenizer", {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in FILES})
-
-
-FILES = (".json", ".safetensors", ".bin")
 
 
 def save_tokenizer(network: Tokenizer, folder: Path, metadata: dict[str, str] | None = None) -> None:
