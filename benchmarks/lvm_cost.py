@@ -16,8 +16,8 @@ import torch
 
 from rtmotion.lvm.checkpoint import PRESETS
 from rtmotion.lvm.cost import Cost, Speaker, Task, cost
-from rtmotion.lvm.forecaster import load_model
 from rtmotion.lvm.generation import continued
+from rtmotion.lvm.model import load_model
 
 GPUS = {"A100 80GB": (312e12, 2.0e12), "H100 80GB": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
 """Dense bfloat16 operations and bytes a second, from the vendor's data sheets."""

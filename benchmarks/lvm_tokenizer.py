@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from rtmotion.evaluation.regions import body_mask
-from rtmotion.lvm.forecaster import load_model
 from rtmotion.lvm.frames import PLANES, framing
+from rtmotion.lvm.model import load_model
 from rtmotion.lvm.tokenizer import Tokenizer
 from rtmotion_data.inspection import read
 

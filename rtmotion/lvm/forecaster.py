@@ -7,94 +7,33 @@ forecasts of axial, coronal and sagittal slices takes off some of the jitter bet
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import as_file, files
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rtmotion.errors import RtmotionError, UnknownNameError
+from rtmotion.errors import UnknownNameError
 from rtmotion.evaluation.memory import PeakMemory
 from rtmotion.evaluation.regions import body_mask
 from rtmotion.evaluation.sharpness import slice_roughness
 from rtmotion.forecasting import Forecast
-from rtmotion.lvm.checkpoint import find_checkpoint, load_tokenizer, load_transformer
 from rtmotion.lvm.frames import PLANES, Framing, framing
 from rtmotion.lvm.generation import SamplerConfig, continued
+from rtmotion.lvm.model import LargeVisionModel, load_model
 from rtmotion.lvm.sentences import sequence_sentence
-from rtmotion.lvm.tokenizer import Tokenizer
 from rtmotion.sequence import BreathingTrace, Phase, PhaseSequence, Volume
 from rtmotion.types import ScalarVolume
 
 FUSED = "fused"
 """The mean of the three planes."""
 
-PICTURES = 16
-"""That the tokenizer is shown at once."""
-
 OFF_THE_BEAT = 0.25
 """Targets that lie farther than this share of a step from a frame are warned of."""
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class LargeVisionModel:
-    """A tokenizer and the transformer that speaks its tokens.
-
-    Attributes:
-        tokenizer: Pictures to tokens and back.
-        transformer: A `LlamaForCausalLM`.
-        name: Of the folder that they are from.
-    """
-
-    tokenizer: Tokenizer
-    transformer: Any
-    name: str
-
-    def tokens(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures (n, 3, h, w), (n, tokens), on the CPU."""
-        device = next(self.tokenizer.parameters()).device
-        with torch.inference_mode():
-            return torch.cat([self.tokenizer.encode(part.to(device)).cpu() for part in torch.split(pictures, PICTURES)])
-
-    def pictures(self, tokens: Tensor) -> Tensor:
-        """Pictures of tokens (n, tokens), (n, 3, h, w), on the CPU."""
-        device = next(self.tokenizer.parameters()).device
-        with torch.inference_mode():
-            return torch.cat([self.tokenizer.decode(part.to(device)).cpu() for part in torch.split(tokens, PICTURES)])
-
-
-def load_model(folder: Path | None = None, device: str = "cpu") -> LargeVisionModel:
-    """The model of a folder, or the shipped lvm-mini.
-
-    Raises:
-        ReadError: If the folder holds no such model; the message names the first key that does not fit.
-        RtmotionError: If the transformer does not know all codes of the tokenizer, or has no room for two frames.
-    """
-    if folder is None:
-        with as_file(files(__package__).joinpath("weights")) as shipped:
-            return _loaded(shipped, device, "lvm-mini (shipped)")
-    return _loaded(folder, device, folder.name)
-
-
-def _loaded(folder: Path, device: str, name: str) -> LargeVisionModel:
-    found = find_checkpoint(folder)
-    tokenizer = load_tokenizer(found.tokenizer, device)
-    transformer = load_transformer(found.transformer, device)
-    words, codes = transformer.config.vocab_size, tokenizer.config.codes
-    if words < codes:
-        raise RtmotionError(f"{folder}: the transformer knows {words} tokens, the tokenizer has {codes} codes")
-    if transformer.config.max_position_embeddings < 2 * tokenizer.config.tokens:
-        raise RtmotionError(
-            f"{folder}: a transformer of {transformer.config.max_position_embeddings} positions has no room for two "
-            f"frames of {tokenizer.config.tokens} tokens"
-        )
-    return LargeVisionModel(tokenizer, transformer, name)
 
 
 @dataclass(frozen=True)
@@ -152,7 +91,7 @@ class LvmForecaster:
                 sd = torch.zeros_like(hu)
                 sd[box] = ((1 + 1 / self.samples) * drawn.var(dim=0)).sqrt()
                 spread.append(sd)
-        own = slice_roughness(last.hu, body)
+        axes = [f.order[0] for f in frames]
         return Forecast(
             method=self.name,
             targets=tuple(targets),
@@ -172,9 +111,9 @@ class LvmForecaster:
                 "tokens per second": said / max(generated - started, 1e-9),
                 "peak memory (MB)": _peak_mb(next(self.model.transformer.parameters()).device, memory),
                 "round trip of the last phase through the tokenizer, body (HU)": _error(again, last.hu, body),
-                "jitter of that round trip (HU)": slice_roughness(again, body) - own,
+                "jitter of that round trip (HU)": jitter(again, last.hu, body, axes),
                 "jitter of the forecast against the last phase (HU)": [
-                    slice_roughness(v.hu, body) - own for v in volumes
+                    jitter(v.hu, last.hu, body, axes) for v in volumes
                 ],
             },
         )
@@ -219,6 +158,20 @@ def frames_ahead(observed: PhaseSequence, targets: Sequence[Phase]) -> tuple[lis
     if off:
         warnings.append(f"{', '.join(off)}: between two frames of the large vision model; the nearer one is taken")
     return places, warnings
+
+
+def jitter(volume: Tensor, reference: Tensor, mask: Tensor, axes: Iterable[int]) -> float:
+    """How much rougher a volume (z, y, x) is than another from slice to slice over a mask, HU.
+
+    Along the axis of `axes` (of z, y, x) where it is most.
+    """
+
+    def rougher(axis: int) -> float:
+        there = mask.movedim(axis, 0)
+        found, known = (slice_roughness(v.movedim(axis, 0), there) for v in (volume, reference))
+        return found - known
+
+    return max(rougher(axis) for axis in axes)
 
 
 def _peak_mb(device: torch.device, process: PeakMemory) -> float:

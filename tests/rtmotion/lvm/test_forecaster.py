@@ -10,8 +10,9 @@ from rtmotion.errors import ReadError, RtmotionError, UnknownNameError
 from rtmotion.evaluation.protocol import evaluate
 from rtmotion.grid import Grid
 from rtmotion.lvm.checkpoint import load_tokenizer, load_transformer
-from rtmotion.lvm.forecaster import LargeVisionModel, LvmForecaster, create, frames_ahead, load_model
+from rtmotion.lvm.forecaster import LvmForecaster, create, frames_ahead, jitter
 from rtmotion.lvm.layout import save_tokenizer, save_transformer
+from rtmotion.lvm.model import LargeVisionModel, load_model
 from rtmotion.lvm.sentence_recipe import SpeakerConfig, llama_config, say_the_last_frame
 from rtmotion.lvm.tokenizer import Tokenizer, TokenizerConfig
 from rtmotion.sequence import Phase, PhaseSequence, Volume
@@ -102,6 +103,17 @@ def test_samples_differ_by_seed_alone_and_give_a_spread(model: LargeVisionModel)
     assert first.diversity is not None
     assert float(first.hu_spread[0].max()) > 0
     assert first.diversity[0] > 0
+
+
+def test_jitter_is_that_of_the_axis_where_slices_jump() -> None:
+    smooth = torch.zeros(6, 8, 10)
+    jumping = smooth.clone()
+    jumping[:, ::2] = 10.0
+    everywhere = torch.ones_like(smooth, dtype=torch.bool)
+    assert jitter(jumping, smooth, everywhere, [1]) == pytest.approx(10.0)
+    assert jitter(jumping, smooth, everywhere, [0, 2]) == 0.0
+    assert jitter(jumping, smooth, everywhere, range(3)) == pytest.approx(10.0)
+    assert jitter(smooth, jumping, everywhere, [1]) == pytest.approx(-10.0)
 
 
 def test_frames_are_counted_from_the_last_phase_around_the_cycle() -> None:

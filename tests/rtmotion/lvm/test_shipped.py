@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rtmotion.evaluation.regions import body_mask
-from rtmotion.lvm.forecaster import LargeVisionModel, load_model
 from rtmotion.lvm.frames import framing
+from rtmotion.lvm.model import LargeVisionModel, load_model
 from rtmotion.sequence import Phase, PhaseSequence, Volume
 from rtmotion.weights import sha256
 from rtmotion_data.phantom import PhantomConfig, make_tensors

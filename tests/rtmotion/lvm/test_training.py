@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from rtmotion.lvm.forecaster import load_model
+from rtmotion.lvm.model import load_model
 from rtmotion.lvm.sentence_recipe import SpeakerConfig
 from rtmotion.lvm.tokenizer import TokenizerConfig
 from rtmotion.lvm.tokenizer_recipe import TokenizerRecipe
