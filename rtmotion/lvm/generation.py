@@ -107,8 +107,6 @@ def _continued(
     step: Callable[[int], None],
 ) -> Tensor:
     """One batch; the cache is filled anew whenever the window slides."""
-    from transformers import StaticCache
-
     longest = model.config.max_position_embeddings
     device = next(model.parameters()).device
     known = sentences.to(device)
@@ -116,7 +114,7 @@ def _continued(
     while known.shape[1] < wanted:
         seen = last_frames(known, tokens, longest)
         room = min(wanted - known.shape[1], (longest - seen.shape[1]) // tokens * tokens)
-        cache = StaticCache(config=model.config, max_cache_len=seen.shape[1] + room)
+        cache = _cache(model, seen.shape[1] + room)
         new = seen
         for _ in range(room):
             # the cache knows the positions; only the last logits are made
@@ -126,3 +124,23 @@ def _continued(
             known = torch.cat([known, new], dim=1)
             step(done + 1)
     return known[:, sentences.shape[1] :].cpu()
+
+
+def _cache(model: Any, length: int) -> Any:
+    """A cache of so many tokens; on the CPU, where reading it takes most of the time, only what is filled is read."""
+    from transformers import Cache, StaticCache
+    from transformers.cache_utils import StaticLayer
+
+    if next(model.parameters()).device.type != "cpu":
+        return StaticCache(config=model.config, max_cache_len=length)
+
+    class FilledLayer(StaticLayer):  # type: ignore[no-untyped-call]
+        def update(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+            keys, values = super().update(*args, **options)
+            filled = int(self.cumulative_length)
+            return keys[:, :, :filled], values[:, :, :filled]
+
+        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+            return int(self.cumulative_length) + query_length, 0
+
+    return Cache(layers=[FilledLayer(length) for _ in range(model.config.num_hidden_layers)])
