@@ -4,6 +4,7 @@ All pictures are grey, 0 to 1, shape (frames, resolution, resolution). Nothing i
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -74,12 +75,22 @@ def cut(patient: Filmed, random: torch.Generator, resolution: int) -> Shown:
     return shown
 
 
-def patient_video(patient: Filmed, random: torch.Generator, resolution: int) -> Tensor:
-    """A slice over the phases; from any of them on, forwards or backwards in half of the videos each."""
-    frames = cut(patient, random, resolution)(patient.scanned)
-    if uniform(random, 0, 1) < 0.5:
-        frames = frames.flip(0)
-    return frames if uniform(random, 0, 1) < 0.5 else frames.roll(draw(random, 0, len(frames) - 1), 0)
+def filming(patient: Filmed, random: torch.Generator, resolution: int) -> Callable[[Tensor], Tensor]:
+    """A slice over the phases; from any of them on, forwards or backwards in half of the videos each.
+
+    Returns:
+        The same slice and order for whatever volumes (n, z, y, x) it is given: the scanned ones, the clean ones.
+    """
+    shown = cut(patient, random, resolution)
+    count = len(patient.scanned)
+    backwards = uniform(random, 0, 1) < 0.5
+    start = 0 if uniform(random, 0, 1) < 0.5 else draw(random, 0, count - 1)
+
+    def film(volumes: Tensor) -> Tensor:
+        frames = shown(volumes)
+        return (frames.flip(0) if backwards else frames).roll(start, 0)
+
+    return film
 
 
 def shapes_video(random: torch.Generator, resolution: int, frames: int = FRAMES) -> Tensor:
@@ -113,6 +124,31 @@ def shapes_video(random: torch.Generator, resolution: int, frames: int = FRAMES)
             inside = torch.sigmoid((1 + growth * depth - far) * 40)
             video[frame] += inside * (grey + patterned - video[frame])
     return (video + uniform(random, 0, 0.02) * torch.randn(video.shape, generator=random)).clamp(0, 1)
+
+
+def grain(shape: tuple[int, int], width: float, random: torch.Generator) -> Tensor:
+    """Noise of standard deviation 1 that is so many pixels wide, shape (h, w)."""
+    few = torch.randn(1, 1, *(math.ceil(n / width) + 1 for n in shape), generator=random)
+    wide = F.interpolate(few, scale_factor=width, mode="bilinear")[0, 0, : shape[0], : shape[1]]
+    return wide / wide.std()
+
+
+def roughened(seen: Tensor, meant: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """More detail and more noise than generated pictures have.
+
+    Args:
+        seen: What is shown, (h, w), 0 to 1.
+        meant: What is to be made of it.
+        random: Draws strengths and widths.
+
+    Returns:
+        Both with detail of 2 to 5 pixels, up to 100 HU; what is shown with noise of 1 to 2 pixels besides, up to 60 HU.
+    """
+    shape = (seen.shape[0], seen.shape[1])
+    unit = HIGH_HU - LOW_HU
+    detail = uniform(random, 0, 100 / unit) * grain(shape, uniform(random, 2, 5), random)
+    noise = uniform(random, 0, 60 / unit) * grain(shape, uniform(random, 1, 2), random)
+    return (seen + detail + noise).clamp(0, 1), (meant + detail).clamp(0, 1)
 
 
 def lung_label(hu: Tensor) -> Tensor:

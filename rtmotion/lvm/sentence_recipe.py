@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtmotion.lvm.checkpoint import load_tokenizer
-from rtmotion.lvm.pictures import Filmed, analogy, patient_video, shapes_video, uniform
+from rtmotion.lvm.pictures import Filmed, analogy, draw, filming, shapes_video, uniform
 from rtmotion.lvm.tokenizer import Tokenizer
 
 FRAMES_AT_MOST = 16
@@ -30,11 +30,25 @@ class Sentences(NamedTuple):
 
     Attributes:
         videos: Tokens of slices over the phases, int16, (n, frames, tokens).
+        clean: Those of the same slices without noise and artefacts.
         others: Tokens of shapes and analogies, int16, (n, frames, tokens) each.
     """
 
     videos: Tensor
+    clean: Tensor
     others: tuple[Tensor, ...]
+
+
+class Lesson(NamedTuple):
+    """A sentence, and what is to be said: int64, (1, frames · tokens) each.
+
+    What follows in a patient's video is the clean frame. The noise of a scan, which is another one in every phase,
+    changes most of its tokens: nothing tells which, and a frame with the likeliest noise is farther from the truth than
+    one without.
+    """
+
+    read: Tensor
+    said: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,13 +70,15 @@ class SentenceRecipe:
         config: Of the transformer.
         videos: Of each patient.
         others: Sentences of shapes and analogies kept with each patient.
+        cleaned: Chance that a patient's video is read without noise from some frame on, as what was said is read.
         unlike: Chance that an example is one of these.
     """
 
     tokenizer: Path | None = None
     config: SpeakerConfig = field(default_factory=SpeakerConfig)
-    videos: int = 10
-    others: int = 4
+    videos: int = 8
+    others: int = 2
+    cleaned: float = 0.5
     unlike: float = 0.1
     name: str = "lvm-transformer"
 
@@ -86,42 +102,59 @@ class SentenceRecipe:
         known = self.speaks()
         random = torch.Generator().manual_seed(int(patient.scanned.float().abs().sum()) % 2**31)
         size = known.config.resolution
-        videos = torch.stack([tokens_of(known, patient_video(patient, random, size)) for _ in range(self.videos)])
+        films = [filming(patient, random, size) for _ in range(self.videos)]
+        videos, clean = (
+            torch.stack([tokens_of(known, film(volumes)) for film in films])
+            for volumes in (patient.scanned, patient.clean)
+        )
         others = [shapes_video(random, size) for _ in range(self.others)]
         others += [analogy(patient, random, size) for _ in range(self.others)]
-        return Sentences(videos, tuple(tokens_of(known, frames) for frames in others))
+        return Sentences(videos, clean, tuple(tokens_of(known, frames) for frames in others))
 
-    def example(self, kept: Sentences, random: torch.Generator) -> Tensor:
-        """A sentence, int64, shape (1, frames · tokens)."""
-        group: Any = kept.others if uniform(random, 0, 1) < self.unlike else kept.videos
-        sentence: Tensor = group[int(torch.randint(0, len(group), (), generator=random))]
-        return sentence.long().flatten()[None]
+    def example(self, kept: Sentences, random: torch.Generator) -> Lesson:
+        """A sentence and what is to be said."""
+        if uniform(random, 0, 1) < self.unlike:
+            other = kept.others[draw(random, 0, len(kept.others) - 1)].long().flatten()[None]
+            return Lesson(other, other)
+        number = draw(random, 0, len(kept.videos) - 1)
+        scanned, clean = kept.videos[number].long(), kept.clean[number].long()
+        frames = len(scanned)
+        noisy = draw(random, 1, frames - 1) if uniform(random, 0, 1) < self.cleaned else frames
+        return Lesson(torch.cat([scanned[:noisy], clean[noisy:]]).flatten()[None], clean.flatten()[None])
 
-    def loss(self, network: nn.Module, example: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, network: nn.Module, example: Lesson) -> Mapping[str, Tensor]:
         """`loss` and `surprise`, not capped: means over all tokens but the first frame's."""
-        ids = example.to(next(network.parameters()).device)
+        device = next(network.parameters()).device
         tokens = int(network.config.tokens_of_a_frame)  # type: ignore[arg-type, union-attr]
-        logits = network(ids[:, :-1]).logits[:, tokens - 1 :]
-        surprise = F.cross_entropy(logits.flatten(0, 1), ids[:, tokens:].flatten(), reduction="none")
+        logits = network(example.read.to(device)[:, :-1]).logits[:, tokens - 1 :]
+        said = example.said.to(device)[:, tokens:].flatten()
+        surprise = F.cross_entropy(logits.flatten(0, 1), said, reduction="none")
         # what nothing so far explains would drown the rest
         return {"loss": surprise.clamp_max(MOST_SURPRISE).mean(), "surprise": surprise.mean()}
 
     def validate(self, network: nn.Module, patient: Filmed) -> Mapping[str, float]:
-        """Cross-entropy of the next frame after 3, 5, 7; `right`: share of its tokens that are the likeliest ones."""
+        """The clean next frame after 3, 5, 7 scanned ones: cross-entropy and how often the likeliest token is right.
+
+        `right` and `copied` are shares in %: of the likeliest tokens, and of the last frame's tokens.
+        """
         known = self.speaks()
         random = torch.Generator().manual_seed(1)
         size = known.config.resolution
         scores: dict[str, float] = {}
         tokens = known.config.tokens
-        ids = torch.stack([tokens_of(known, patient_video(patient, random, size)) for _ in range(2)]).long().flatten(1)
-        with torch.inference_mode():
-            logits = network(ids.to(next(network.parameters()).device)).logits
+        films = [filming(patient, random, size) for _ in range(2)]
+        scanned, clean = (
+            torch.stack([tokens_of(known, film(volumes)) for film in films]).long()
+            for volumes in (patient.scanned, patient.clean)
+        )
         for k in VALIDATED:
-            wanted, said = ids[:, k * tokens : (k + 1) * tokens], logits[:, k * tokens - 1 : (k + 1) * tokens - 1]
-            copied = ids[:, (k - 1) * tokens : k * tokens]
+            wanted = clean[:, k]
+            read = torch.cat([scanned[:, :k].flatten(1), wanted[:, :-1]], dim=1)
+            with torch.inference_mode():
+                said = network(read.to(next(network.parameters()).device)).logits[:, k * tokens - 1 :].cpu()
             scores[f"error_{k}"] = float(F.cross_entropy(said.flatten(0, 1), wanted.flatten()))
             scores[f"right_{k}"] = 100 * float((said.argmax(dim=-1) == wanted).float().mean())
-            scores[f"copied_{k}"] = 100 * float((copied == wanted).float().mean())
+            scores[f"copied_{k}"] = 100 * float((scanned[:, k - 1] == wanted).float().mean())
         return scores
 
 

@@ -11,10 +11,11 @@ from rtmotion.field import gaussian_smooth
 from rtmotion.lvm.frames import HIGH_HU, LOW_HU
 from rtmotion.lvm.generation import continued
 from rtmotion.lvm.layout import save_tokenizer
-from rtmotion.lvm.pictures import analogy, cut, lung_label, patient_video, shapes_video
+from rtmotion.lvm.pictures import analogy, cut, filming, lung_label, roughened, shapes_video
 from rtmotion.lvm.sentence_recipe import (
     FRAMES_AT_MOST,
     SPECIAL,
+    Lesson,
     SentenceRecipe,
     SpeakerConfig,
     llama_config,
@@ -98,7 +99,7 @@ Picture = Callable[[Toy, torch.Generator], Tensor]
 @pytest.mark.parametrize(
     ("picture", "frames"),
     [
-        (lambda patient, random: patient_video(patient, random, RESOLUTION), 6),
+        (lambda patient, random: filming(patient, random, RESOLUTION)(patient.scanned), 6),
         (lambda patient, random: cut(patient, random, RESOLUTION)(patient.scanned[:2], 3), 2),
         (lambda patient, random: shapes_video(random, RESOLUTION), 10),
         (lambda patient, random: shapes_video(random, RESOLUTION, 3), 3),
@@ -148,19 +149,56 @@ def test_a_patient_is_kept_as_tokens_that_depend_on_the_patient_alone(recipe: Se
     kept, again = recipe.keep(patient), recipe.keep(patient)
     assert kept.videos.shape == (3, 6, 16)
     assert [tuple(o.shape) for o in kept.others] == [(10, 16)] * 2 + [(8, 16)] * 2
-    for one, other in zip((kept.videos, *kept.others), (again.videos, *again.others), strict=True):
+    for one, other in zip(
+        (kept.videos, kept.clean, *kept.others), (again.videos, again.clean, *again.others), strict=True
+    ):
         assert torch.equal(one, other)
         assert 0 <= int(one.min()) <= int(one.max()) < 64
 
 
+def test_films_show_the_same_slice_scanned_and_clean(patient: Toy) -> None:
+    for seed in range(6):
+        film = filming(patient, drawn(seed), RESOLUTION)
+        assert torch.equal(film(patient.scanned), film(patient.scanned.clone()))
+        again = filming(patient, drawn(seed), RESOLUTION)(patient.clean)
+        assert torch.equal(film(patient.clean), again)
+
+
+def test_detail_is_meant_and_noise_is_not() -> None:
+    grey = torch.full((48, 40), 0.5)
+    made = [roughened(grey, grey, drawn(seed)) for seed in range(20)]
+    detail = [float((meant - grey).std()) for _, meant in made]
+    noise = [float((seen - meant).std()) for seen, meant in made]
+    unit = HIGH_HU - LOW_HU
+    assert 0 < min(detail) < max(detail) <= 1.01 * 100 / unit
+    assert 0 < min(noise) < max(noise) <= 1.01 * 60 / unit
+
+
 def test_examples_are_the_kept_sentences(recipe: SentenceRecipe, patient: Toy) -> None:
+    """What is read starts scanned and may go on clean; what is to be said is clean."""
     kept, random = recipe.keep(patient), drawn(0)
-    known = {tuple(s.flatten().tolist()) for s in (*kept.videos, *kept.others)}
+    others = {tuple(s.flatten().tolist()) for s in kept.others}
     examples = [recipe.example(kept, random) for _ in range(200)]
-    assert all(e.dtype == torch.int64 and e.shape[0] == 1 for e in examples)
-    assert {tuple(e[0].tolist()) for e in examples} == known
-    unlike = sum(e.shape[1] != 6 * 16 for e in examples) / 200
-    assert unlike == pytest.approx(recipe.unlike, abs=0.13)  # four standard deviations
+    assert all(v.dtype == torch.int64 and v.shape[0] == 1 for e in examples for v in e)
+    unlike, changed = 0, 0
+    for read, said in examples:
+        if read.shape[1] != 6 * 16:
+            unlike += 1
+            assert torch.equal(read, said)
+            assert tuple(read[0].tolist()) in others
+            continue
+        number = next(n for n, c in enumerate(kept.clean) if torch.equal(c.flatten().long(), said[0]))
+        kinds = [
+            "".join("s" * torch.equal(r, s) + "c" * torch.equal(r, c))
+            for r, s, c in zip(read.reshape(6, 16), kept.videos[number], kept.clean[number], strict=True)
+        ]
+        assert kinds[0].startswith("s")
+        after = next((i for i, k in enumerate(kinds) if k == "c"), 6)
+        assert all("s" in k for k in kinds[:after])
+        assert all("c" in k for k in kinds[after:])
+        changed += after < 6
+    assert unlike / 200 == pytest.approx(recipe.unlike, abs=0.13)  # four standard deviations
+    assert changed > 10  # some of the toy's slices are the same to this tokenizer without noise
 
 
 def test_an_untrained_transformer_knows_videos_that_stand_still(recipe: SentenceRecipe) -> None:
@@ -169,6 +207,6 @@ def test_an_untrained_transformer_knows_videos_that_stand_still(recipe: Sentence
     still = torch.randint(0, 64, (4, 1, 16), generator=drawn(1)).expand(-1, 5, -1).flatten(1)
     moving = torch.randint(0, 64, (4, 5 * 16), generator=drawn(2))
     with torch.inference_mode():
-        quiet, lost = (float(recipe.loss(network, sentence)["loss"]) for sentence in (still, moving))
+        quiet, lost = (float(recipe.loss(network, Lesson(sentence, sentence))["loss"]) for sentence in (still, moving))
     assert quiet < NEARLY_SURE
     assert lost > 1.0

@@ -57,13 +57,13 @@ def test_codes_that_nothing_is_near_are_moved_to_where_pictures_are() -> None:
     recipe = TokenizerRecipe(SMALL)
     network = recipe.build()
     pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    recipe.loss(network, pictures)
+    recipe.loss(network, torch.stack([pictures, pictures]))
     placed = network.get_parameter("quantize.embedding.weight").clone()
     found = network.get_parameter("quantize.embedding.weight")
     with torch.no_grad():
         found[:20] += 100.0
     for _ in range(200):
-        recipe.loss(network, pictures)
+        recipe.loss(network, torch.stack([pictures, pictures]))
     assert float((found[:20] - placed[:20]).detach().abs().max()) < 50
     recipe.finish(network, [])
     assert not {"used", "age"} & set(network.state_dict())
