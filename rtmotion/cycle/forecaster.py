@@ -39,12 +39,15 @@ class Refined:
         uncertainty: One standard deviation of displacement, mm, on the volumes' grid, one a target.
         details: Facts for the report, JSON-compatible.
         warnings: What the user should know of it.
+        sources: Observed phases to the reference, as the image is made from them, mm, LPS, on the motion's grid, shape
+            (k, 3, z, y, x); None takes them as they were registered.
     """
 
     velocities: Sequence[VectorVolume]
     uncertainty: tuple[ScalarVolume, ...]
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    sources: VectorStack | None = None
 
 
 class Refinement(Protocol):
@@ -129,9 +132,10 @@ class FieldForecaster:
             self._announce("network")
             refined = self.refinement.refine(observed, motion, situation, combination, self.temporal)
         predicted = time.perf_counter()
-        shares = [self._share(observed, motion, velocity) for velocity in refined.velocities]
+        shown = motion if refined.sources is None else motion.with_velocities(refined.sources)
+        shares = [self._share(shown, velocity) for velocity in refined.velocities]
         volumes, displacements = render_targets(
-            observed, motion, refined.velocities, shares, self.appearance, self.progress
+            observed, shown, refined.velocities, shares, self.appearance, self.progress
         )
         return Forecast(
             method=self.name,
@@ -164,7 +168,7 @@ class FieldForecaster:
         if self.progress is not None:
             self.progress(stage, 0, 1)
 
-    def _share(self, observed: PhaseSequence, motion: ObservedMotion, velocity: VectorVolume) -> Array:
+    def _share(self, motion: ObservedMotion, velocity: VectorVolume) -> Array:
         """How much each observed phase counts in the image of a target."""
         if self.appearance.sources > 1:
             return blend_weights(motion.gram, motion.products(velocity), self.appearance)

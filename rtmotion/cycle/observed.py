@@ -1,7 +1,7 @@
 """The motion of the observed phases: their velocities to a reference phase, and what temporal models need of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -47,6 +47,11 @@ class ObservedMotion:
     inhale: Array
     region: MaskVolume
     seconds: float
+
+    def with_velocities(self, velocities: VectorStack) -> "ObservedMotion":
+        """The same phases with other velocities, mm, LPS, shape (k, 3, z, y, x)."""
+        gram, inhale = inner_products(velocities, self.region)
+        return replace(self, velocities=velocities, gram=gram, inhale=inhale)
 
     def products(self, velocity: VectorVolume) -> Array:
         """Inner products of another velocity with those of the observed phases, mm² a voxel, shape (k,)."""

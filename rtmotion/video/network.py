@@ -27,7 +27,7 @@ from rtmotion.video.tokens import (
     Correction,
     Scene,
     Token,
-    moved_fields,
+    moved_image,
     token_facts,
     token_fields,
 )
@@ -155,23 +155,42 @@ class VideoNetwork(nn.Module):
         scales: list[Tensor] = self.encoder(padded(token.fields)[None], token.facts[None])
         return scales
 
-    def forward(self, scene: Scene) -> list[Correction]:
+    def forward(self, scene: Scene, settled: Sequence[int] = ()) -> list[Correction]:
         """The corrections of the targets, one after the other: each prediction is a phase before the next.
 
         The weights of a correction are those of the observed phases and then of the targets before it, whose corrected
         velocities it shares out. What is handed on carries no gradient.
+
+        Args:
+            scene: What is known.
+            settled: Observed phases, by number, whose registered velocities are corrected too, by what all observed
+                phases say. An image is made by way of the true motion of the phase that it is taken from: where
+                predictions lose the registration's errors and that phase keeps them, what stands still moves.
+
+        Returns:
+            Those of the targets, then those of the observed phases.
         """
         still = scene.images[scene.reference]
+        # the one before the first target, in whatever order phases are listed
+        last = scene.velocities[int(((scene.target_angles[0] - scene.angles) % 1.0).argmin())]
         before = [
-            Token(token_fields(image, velocity), token_facts(float(angle), observed=True, target=False).to(still))
+            Token(token_fields(image, velocity, last), token_facts(float(angle), observed=True, target=False).to(still))
             for image, velocity, angle in zip(scene.images, scene.velocities, scene.angles, strict=True)
         ]
         features = [self.encode(token) for token in before]
+        again = [
+            self.correct(
+                Token(before[i].fields, token_facts(float(scene.angles[i]), observed=True, target=True).to(still)),
+                before,
+                features,
+            )
+            for i in settled
+        ]
         velocities, corrections = scene.velocities, []
         for place, proposal in enumerate(scene.proposals):
             angle, doubt = float(scene.target_angles[place]), float(scene.doubts[place])
             told = token_facts(angle, observed=False, target=True, doubt=doubt).to(still)
-            target = Token(moved_fields(still, proposal, scene.grid), told)
+            target = Token(token_fields(moved_image(still, proposal, scene.grid), proposal, last), told)
             correction = self.correct(target, before, features)
             corrections.append(correction)
             if place + 1 == len(scene.proposals):
@@ -180,9 +199,9 @@ class VideoNetwork(nn.Module):
                 velocity = correction.applied(proposal, velocities)
                 velocities = torch.cat([velocities, velocity[None]])
                 told = token_facts(angle, observed=False, target=False).to(still)
-                before.append(Token(moved_fields(still, velocity, scene.grid), told))
+                before.append(Token(token_fields(moved_image(still, velocity, scene.grid), velocity, last), told))
             features.append(self.encode(before[-1]))
-        return corrections
+        return corrections + again
 
     def correct(self, target: Token, before: Sequence[Token], features: Sequence[list[Tensor]]) -> Correction:
         """What is to be added to the proposal of the target.

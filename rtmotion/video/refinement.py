@@ -88,9 +88,15 @@ class NetworkRefinement:
         with torch.inference_mode():
             trust = self._trust(seen, situation, temporal) if self.adapt else Trust(network=1.0)
             scene = scene_of(seen, situation, combination, order)
-            corrections = self._network(seen)(scene)
+            settled = [i for i in range(len(observed)) if i != seen.reference]
+            found = self._network(seen)(scene, settled)
+            corrections = found[: len(order)]
             fine = _fine(motion, seen, combination.mean[order], corrections)
             velocities = [proposal + trust.network * (found - proposal) for proposal, found in fine]
+            sources = motion.velocities.clone()
+            for i, correction in zip(settled, found[len(order) :], strict=True):
+                at = _finer(correction, motion, seen).applied(motion.velocities[i], motion.velocities)
+                sources[i] += trust.network * (at - sources[i])
             factor = 1.0 if self.calibration is None else self.calibration.factor(len(observed))
             spread = [
                 resample(SD_OF_SCALE * factor * c.log_scale.exp(), seen.grid, observed.grid).cpu() for c in corrections
@@ -102,7 +108,7 @@ class NetworkRefinement:
             if self.calibration is None
             else f"generated patients, stretched by {factor:.2f} after {self.calibration.description}",
         }
-        return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), details)
+        return Refined([velocities[i] for i in back], tuple(spread[i] for i in back), details, sources=sources)
 
     def _network(self, seen: WorkingMotion) -> VideoNetwork:
         return self.network or network_with(self.weights, str(seen.images.device))
@@ -116,9 +122,13 @@ class NetworkRefinement:
             known = first_phases(seen, k)
             told = part_of(situation, k)
             scene = scene_of(known, told, temporal.combine(told))
-            corrections = self._network(seen)(scene)
+            *corrections, again = self._network(seen)(scene, [k - 1])
+            # a phase that was left out was registered with the errors of the one before; the reference has none
+            last = known.velocities[-1]
+            common = last * 0 if seen.reference == k - 1 else again.applied(last, known.velocities) - last
             scales = [SD_OF_SCALE * c.log_scale.exp() for c in corrections]
-            fields = zip(seen.velocities[k:], scene.proposals, corrected(scene, corrections), scales, strict=True)
+            predicted = [v - common for v in corrected(scene, corrections)]
+            fields = zip(seen.velocities[k:], scene.proposals, predicted, scales, strict=True)
             left_out += [LeftOut(*each) for each in fields]
         return find_trust(left_out, near_lung(seen.images.mean(dim=0), seen.grid))
 
@@ -174,9 +184,13 @@ def _fine(
     found = []
     for share, correction in zip(weights, corrections, strict=True):
         proposal = combined(motion.velocities, share)
-        parts = [resample(part, seen.grid, motion.grid) for part in (correction.weights, correction.residual)]
-        finer = Correction(parts[0], parts[1], correction.log_scale)
-        velocity = finer.applied(proposal, velocities)
+        velocity = _finer(correction, motion, seen).applied(proposal, velocities)
         velocities = torch.cat([velocities, velocity[None]])
         found.append((proposal, velocity))
     return found
+
+
+def _finer(correction: Correction, motion: ObservedMotion, seen: WorkingMotion) -> Correction:
+    """A correction on the motion's own grid; its scale stays as it is."""
+    parts = [resample(part, seen.grid, motion.grid) for part in (correction.weights, correction.residual)]
+    return Correction(parts[0], parts[1], correction.log_scale)

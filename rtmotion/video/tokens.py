@@ -17,9 +17,11 @@ WORKING_SPACING_MM = 8.0
 
 HARMONICS = 3
 VELOCITY_UNIT_MM = 10.0
+CHANGE_UNIT_MM = 4.0
+"""Of velocities, and of how far they are from the last observed one."""
 
 TOKEN_CHANNELS = 5
-"""Two windows of the image and the velocity."""
+"""Two windows of the image and the motion."""
 
 FACTS = 2 * HARMONICS + 3
 """What is said of a whole phase: its place in the cycle, what kind of token it is, the motion model's doubt."""
@@ -66,7 +68,7 @@ class Token:
     """A phase as the network sees it.
 
     Attributes:
-        fields: Image and velocity, see `token_fields`, shape (5, z, y, x).
+        fields: Image and motion, see `token_fields`, shape (5, z, y, x).
         facts: See `token_facts`, shape (FACTS,).
     """
 
@@ -98,16 +100,18 @@ class Correction(NamedTuple):
         return proposal + (self.weights.float()[:, None] * velocities).sum(dim=0) + self.residual.float()
 
 
-def token_fields(image: Tensor, velocity: Tensor) -> Tensor:
-    """Image and velocity of a phase in the network's units.
+def token_fields(image: Tensor, velocity: Tensor, last: Tensor | None = None) -> Tensor:
+    """Image and motion of a phase in the network's units.
 
     Args:
         image: HU, shape (z, y, x).
         velocity: To the reference, mm, LPS, shape (3, z, y, x).
+        last: That of the last observed phase, where the motion since then is wanted.
     """
     lung = (image.clamp(-1000, -500) + 750) / 250
     soft = (image.clamp(-500, 300) + 100) / 400
-    return torch.cat([torch.stack([lung, soft]), velocity / VELOCITY_UNIT_MM])
+    motion = velocity / VELOCITY_UNIT_MM if last is None else (velocity - last) / CHANGE_UNIT_MM
+    return torch.cat([torch.stack([lung, soft]), motion])
 
 
 def token_facts(angle: float, *, observed: bool, target: bool, doubt: float = 0.0) -> Tensor:
@@ -123,15 +127,15 @@ def token_facts(angle: float, *, observed: bool, target: bool, doubt: float = 0.
     return torch.cat([turns.sin(), turns.cos(), torch.tensor([float(observed), float(target), min(doubt, 2.0)])])
 
 
-def moved_fields(still: Tensor, velocity: Tensor, grid: Grid) -> Tensor:
-    """The fields of a phase that was not observed: the image of the reference, moved.
+def moved_image(still: Tensor, velocity: Tensor, grid: Grid) -> Tensor:
+    """A phase that was not observed: the image of the reference, moved, HU.
 
     Args:
         still: HU, shape (z, y, x).
         velocity: Of the phase to the reference, mm, LPS, shape (3, z, y, x).
         grid: The working grid.
     """
-    return token_fields(warp(still, exp(velocity, grid), grid), velocity)
+    return warp(still, exp(velocity, grid), grid)
 
 
 def corrected(scene: Scene, corrections: Sequence[Correction]) -> list[Tensor]:

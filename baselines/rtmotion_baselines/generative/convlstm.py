@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rtmotion.types import VectorStack
 from rtmotion.video.network import Block, ChannelNorm, cut, doubled, padded
-from rtmotion.video.tokens import TOKEN_CHANNELS, Scene, moved_fields, token_fields
+from rtmotion.video.tokens import TOKEN_CHANNELS, Scene, moved_image, token_fields
 from rtmotion_baselines.generative.fields import mean_distance, relative
 from rtmotion_baselines.generative.layers import FACTS, joined, time_facts, zeroed
 
@@ -77,8 +77,8 @@ class ConvLstm(nn.Module):
         found: list[Tensor] = []
         for place, (time, following) in enumerate(itertools.pairwise(times)):
             velocity = scene.velocities[place] if place < k else found[-1].detach()
-            image = scene.images[place] if place < k else None
-            fields = token_fields(image, velocity) if image is not None else moved_fields(still, velocity, scene.grid)
+            image = scene.images[place] if place < k else moved_image(still, velocity, scene.grid)
+            fields = token_fields(image, velocity)
             # what the trace says of this phase and of the one to predict from it
             told = [0.0] * TOLD if amplitude is None else [float(amplitude[place]), float(amplitude[place + 1]), 1.0]
             seen = padded(

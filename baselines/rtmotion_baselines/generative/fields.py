@@ -24,8 +24,9 @@ from rtmotion.field import exp, resample
 from rtmotion.registration import SvfRegistration
 from rtmotion.sequence import PhaseSequence
 from rtmotion.types import VectorStack
+from rtmotion.video.examples import Example, example_of
 from rtmotion.video.prepared import PreparedPatient
-from rtmotion.video.recipe import VALIDATED, Example, VideoRecipe, example_of
+from rtmotion.video.recipe import VALIDATED, VideoRecipe
 from rtmotion.video.refinement import scene_of
 from rtmotion.video.tokens import Scene, box
 from rtmotion.video.working import on_working_grid

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from rtmotion.video.network import SMALLEST, VideoConfig, VideoNetwork, cut, padded
-from rtmotion.video.tokens import Scene, box, corrected, moved_fields, token_facts, token_fields
+from rtmotion.video.tokens import Scene, box, corrected, moved_image, token_facts, token_fields
 
 SMALL = VideoConfig(channels=(8, 8, 8), heads=2, fine=4)
 
@@ -43,6 +43,17 @@ def test_each_prediction_is_a_phase_before_the_next() -> None:
     assert not torch.equal(first[1].residual, second[1].residual)
     later = seen._replace(proposals=torch.stack([seen.proposals[0], seen.proposals[1] + 1]))
     assert torch.equal(network(later)[0].residual, first[0].residual)
+
+
+def test_observed_phases_are_corrected_by_what_is_observed_alone() -> None:
+    network, seen = awake(), scene((24, 24, 24), observed=3, targets=2)
+    *_, first, last = network(seen, [1, 2])
+    changed = seen._replace(proposals=seen.proposals + 1)
+    assert torch.equal(network(changed, [2, 1])[-1].residual, first.residual)
+    assert tuple(last.weights.shape) == (3, 24, 24, 24)
+    assert not torch.equal(first.residual, last.residual)
+    assert all(torch.equal(a.residual, b.residual) for a, b in zip(network(seen), network(seen, [1]), strict=False))
+    assert float(VideoNetwork(SMALL)(seen, [1])[-1].residual.detach().abs().max()) == 0.0
 
 
 def test_the_order_in_which_phases_are_listed_does_not_matter() -> None:
@@ -89,7 +100,13 @@ def test_facts_go_round_the_cycle() -> None:
 def test_a_phase_that_was_not_observed_looks_like_the_reference_moved() -> None:
     still = -700 + 100 * torch.randn(12, 12, 12, generator=torch.Generator().manual_seed(0))
     velocity = torch.zeros(3, 12, 12, 12)
-    assert torch.allclose(moved_fields(still, velocity, box(still.shape)), token_fields(still, velocity), atol=1e-5)
+    assert torch.allclose(moved_image(still, velocity, box(still.shape)), still, atol=1e-2)
     velocity[2] = 8.0  # one voxel up in the reference
-    moved = moved_fields(still, velocity, box(still.shape))
-    assert torch.allclose(moved[:2, 1:-2], token_fields(still, velocity)[:2, 2:-1], atol=1e-4)
+    moved = moved_image(still, velocity, box(still.shape))
+    assert torch.allclose(moved[1:-2], still[2:-1], atol=1e-2)
+
+
+def test_motion_is_told_from_the_reference_or_since_the_last_phase() -> None:
+    still, velocity = torch.zeros(2, 2, 2), torch.full((3, 2, 2, 2), 6.0)
+    assert torch.allclose(token_fields(still, velocity)[2:], torch.tensor(0.6))
+    assert torch.allclose(token_fields(still, velocity, velocity / 3)[2:], torch.tensor(1.0))

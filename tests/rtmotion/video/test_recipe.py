@@ -5,8 +5,9 @@ import torch
 
 from rtmotion.grid import Grid
 from rtmotion.sequence import PhaseSequence
+from rtmotion.video.examples import example_of, on_part, with_variations
 from rtmotion.video.prepared import PreparedPatient, prepare_sequence
-from rtmotion.video.recipe import VideoRecipe, example_of, on_part
+from rtmotion.video.recipe import VideoRecipe
 from rtmotion.video.tokens import WORKING_SPACING_MM
 from tests.rtmotion.video.test_network import SMALL
 
@@ -73,7 +74,8 @@ def test_an_untrained_network_errs_like_the_motion_model(patient: PreparedPatien
 
 def test_a_few_steps_make_the_error_smaller(patient: PreparedPatient) -> None:
     torch.manual_seed(0)
-    network = RECIPE.build()
+    recipe = replace(RECIPE, varied=0.0)  # variations take the first phase for the still one
+    network = recipe.build()
     # a truth that lies above all that was seen
     moved = patient.truth.clone()
     moved[:, 2] += 3.0
@@ -82,12 +84,26 @@ def test_a_few_steps_make_the_error_smaller(patient: PreparedPatient) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
     errors = []
     for _ in range(25):
-        parts = RECIPE.loss(network, RECIPE.example(aside, random))
+        parts = recipe.loss(network, recipe.example(aside, random))
         optimiser.zero_grad()
         parts["loss"].backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         errors.append(float(parts["error"].detach()))
     assert sum(errors[-5:]) < 0.6 * sum(errors[:5])
+
+
+def test_variations_change_registered_and_true_motion_alike(patient: PreparedPatient) -> None:
+    varied = with_variations(patient, torch.Generator().manual_seed(1))
+    assert torch.equal(varied.velocities[0], torch.zeros_like(varied.velocities[0]))
+    unchanged = (patient.truth - patient.velocities).float()
+    differs = (varied.truth - varied.velocities).float()
+    changed = (varied.velocities - patient.velocities).float()
+    assert float(changed.abs().mean()) > 0.01 * float(patient.velocities.float().abs().mean())
+    # what registration got wrong is mixed with the neighbouring phases' and stretched, no more
+    assert float(differs.abs().mean()) < 1.5 * float(unchanged.abs().mean())
+    assert 10 < float((varied.images - patient.images).float().abs().mean()) < 120
+    assert torch.equal(varied.body, patient.body)
+    assert torch.equal(varied.fractions, patient.fractions)
 
 
 def test_the_same_seed_gives_the_same_examples(patient: PreparedPatient) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 
@@ -11,6 +12,7 @@ from rtmotion.methods import find_method
 from rtmotion.sequence import PhaseSequence
 from rtmotion.video.network import VideoNetwork
 from rtmotion.video.refinement import WEIGHTS, NetworkRefinement, network_with
+from rtmotion.video.tokens import Correction, Scene
 from rtmotion.weights import sha256
 from tests.rtmotion.video.test_network import SMALL, awake
 
@@ -37,6 +39,35 @@ def test_the_zero_output_is_the_motion_models_forecast(breathing: PhaseSequence,
     assert found.details["trust"]["phases"] == (3 if adapt else 0)
     assert found.details["trust"]["after"] <= found.details["trust"]["before"]
     assert found.details["trust"]["network"] == (0.0 if adapt else 1.0)
+
+
+class Shifting(VideoNetwork):
+    """Says that every phase was registered so far off, mm."""
+
+    def __init__(self, sources: bool) -> None:
+        super().__init__(SMALL)
+        self.sources = sources
+
+    def forward(self, scene: Scene, settled: Sequence[int] = ()) -> list[Correction]:
+        targets, shape = len(scene.proposals), scene.images.shape[1:]
+        shift = torch.tensor([2.0, 0.0, 0.0])[:, None, None, None].expand(3, *shape)
+        counts = [*range(len(scene.images), len(scene.images) + targets), *(len(scene.images) for _ in settled)]
+        shifts = [shift] * targets + [shift * float(self.sources)] * len(settled)
+        return [Correction(torch.zeros(n, *shape), s, torch.zeros(shape)) for n, s in zip(counts, shifts, strict=True)]
+
+
+def test_the_image_is_taken_from_phases_that_are_corrected_too(breathing: PhaseSequence, plain: Forecast) -> None:
+    """An error that all registrations share moves the displacements and leaves the image where it is."""
+    observed, truth = breathing.observe(4)
+    both, alone = (forecaster(Shifting(sources)).forecast(observed, truth.phases) for sources in (True, False))
+    moved = [
+        float((a.data - b.data)[0].mean())
+        for a, b in zip(both.displacements or (), plain.displacements or (), strict=True)
+    ]
+    assert moved == pytest.approx([2.0] * len(moved), abs=0.2)
+    # towards the end of the cycle the image comes from the reference as well, which nothing corrects
+    still, off = (float((f.volumes[0].hu - plain.volumes[0].hu).abs().mean()) for f in (both, alone))
+    assert still < 0.25 * off
 
 
 def test_targets_may_come_in_any_order(breathing: PhaseSequence) -> None:
