@@ -39,6 +39,7 @@ class VideoRecipe:
         traced: Chance that the waveform is given.
         varied: Chance that motion is stronger, weaker, earlier and later from place to place than the phantom's, and
             the image noisier and of other contrast.
+        settled: Whether any of the observed phases is corrected too, or always the last.
         scale_weight: Weight of the likelihood.
         roughness_weight: Weight of the squared gradient of the residual velocity, (mm/mm)².
         start: Weights to start from, as for fine-tuning; `shipped`, a file, or None for none.
@@ -54,6 +55,7 @@ class VideoRecipe:
     mirrored: float = 0.5
     traced: float = 0.15
     varied: float = 0.6
+    settled: bool = True
     scale_weight: float = 0.1
     roughness_weight: float = 1.0
     start: Path | str | None = None
@@ -89,7 +91,7 @@ class VideoRecipe:
         z, y, x = (slice(c, c + s) for c, s in zip(corner, size, strict=True))
         patient = on_part(kept, z, y, x, mirrored=chance(self.mirrored))
 
-        if chance(self.varied):
+        if self.varied and chance(self.varied):
             patient = with_variations(patient, random)
 
         count = len(kept.images)
@@ -100,7 +102,7 @@ class VideoRecipe:
         ahead = torch.randperm(count - k, generator=random)[: self.targets].add(k)
         backward, traced = chance(self.backward), chance(self.traced)
         seen = [0, *inner, k - 1]
-        settled = draw(1, len(seen) - 1)
+        settled = draw(1, len(seen) - 1) if self.settled else -1
         return example_of(patient, seen, sorted(ahead.tolist()), settled, backward=backward, traced=traced)
 
     def loss(self, network: nn.Module, example: Example) -> Mapping[str, Tensor]:

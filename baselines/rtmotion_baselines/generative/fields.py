@@ -51,12 +51,12 @@ class FieldRecipe:
         name: The network's name: that of its weights file.
         network: `module:class`; its instances map a scene, true displacements, weights and a seed to the parts of their
             loss, and `sample(scene, generator)` velocities. One that draws has a buffer `spread_factor`.
-        examples: How examples are drawn: as for the video model.
+        examples: How examples are drawn: as for the video model, the phantom's motion as it is.
     """
 
     name: str
     network: str
-    examples: VideoRecipe = field(default_factory=VideoRecipe)
+    examples: VideoRecipe = field(default_factory=lambda: VideoRecipe(varied=0.0, settled=False))
 
     def build(self) -> nn.Module:
         """The untrained network."""
