@@ -5,9 +5,9 @@ What is adapted is how much of the network's correction is taken: one number in 
 far as the left-out phases say little. So the network, which has seen generated patients alone, has to earn its trust on
 each patient; at 0 the forecast is the motion model's.
 
-Drawn towards a half instead, the forecast of generated patients gets better and that of the real thorax worse by half a
-HU. Linear closure was tried as a third candidate and left out: phases close to the observed ones say little of how the
-cycle closes. On a real case they asked for most of it, which made the forecast much worse.
+Drawn towards a half instead, the forecast of generated patients got better and that of a real case worse. Linear
+closure was tried as a third candidate and left out: phases close to the observed ones say little of how the cycle
+closes. On a real case they asked for most of it, which made the forecast much worse.
 """
 
 from collections.abc import Sequence
