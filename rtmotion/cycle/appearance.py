@@ -1,7 +1,8 @@
 """The image of a forecast: observed phases warped onto the predicted anatomy, blended, with the density of the lung.
 
 Which observed phases: those near to the target in motion, which is near in amplitude *and* rate, since the distance is
-taken between whole fields. Blending several also averages their noise.
+taken between whole fields. Blending several averages their noise, as motion-compensated averaging of a 4D CT does. The
+less is known of the target's motion, the less it matters which phase is near, and the more evenly all count.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ class AppearanceConfig:
     """How the observed phases make the image.
 
     Attributes:
-        sources: At most this many observed phases are blended; 1 takes the nearest alone.
-        reach: Phases this far away in motion, in units of the largest distance between observed phases, count e^-½.
+        sources: At most this many observed phases are blended; 1 takes the nearest alone, None all that count.
+        reach: Phases this far away in motion, in units of the largest distance between observed phases, count e^-½;
+            chosen on generated patients that no table shows.
         density: Whether the lung's density follows its volume (mass is kept: (HU + 1000) scales with the Jacobian).
         parenchyma: HU between which lung tissue counts as parenchyma; the density change fades out over 100 HU
             outside. Vessels, airways and tumours keep their HU.
@@ -32,20 +34,21 @@ class AppearanceConfig:
             deviation): that of single voxels is noise of the registration.
     """
 
-    sources: int = 4
-    reach: float = 0.15
+    sources: int | None = None
+    reach: float = 0.25
     density: bool = True
     parenchyma: tuple[float, float] = (-950.0, -600.0)
     density_smoothing: float = 10.0
 
 
-def blend_weights(gram: Array, products: Array, config: AppearanceConfig) -> Array:
+def blend_weights(gram: Array, products: Array, config: AppearanceConfig, doubt: float = 0.0) -> Array:
     """How much each observed phase counts in the image of a target.
 
     Args:
-        gram: Inner products of the observed velocities, shape (k, k).
-        products: Inner products of the target's velocity with the observed ones, shape (k,).
+        gram: Inner products of the observed velocities, mm² a voxel, shape (k, k).
+        products: Inner products of the target's velocity with the observed ones, mm² a voxel, shape (k,).
         config: Reach and number of sources.
+        doubt: Variance of the target's velocity, mm² a voxel; adds to the square of the reach.
 
     Returns:
         Shape (k,), sums to 1; zero for phases that are not used.
@@ -53,9 +56,9 @@ def blend_weights(gram: Array, products: Array, config: AppearanceConfig) -> Arr
     norms = np.diag(gram)
     distance = norms - 2 * np.asarray(products)  # squared, up to what all of them share
     largest = float(np.max(norms[:, None] + norms[None, :] - 2 * gram)) + 1e-30
-    score = -0.5 * (distance - distance.min()) / (config.reach**2 * largest)
+    score = -0.5 * (distance - distance.min()) / (config.reach**2 * largest + doubt)
     weights = np.exp(score)
-    weights[np.argsort(-weights, kind="stable")[config.sources :]] = 0.0
+    weights[np.argsort(-weights, kind="stable")[config.sources or len(weights) :]] = 0.0
     weights[weights < 0.02 * weights.max()] = 0.0
     return np.asarray(weights / weights.sum())
 

@@ -133,7 +133,8 @@ class FieldForecaster:
             refined = self.refinement.refine(observed, motion, situation, combination, self.temporal)
         predicted = time.perf_counter()
         shown = motion if refined.sources is None else motion.with_velocities(refined.sources)
-        shares = [self._share(shown, velocity) for velocity in refined.velocities]
+        doubts = combination.mean_variance(motion.gram)
+        shares = [self._share(shown, *target) for target in zip(refined.velocities, doubts, strict=True)]
         volumes, displacements = render_targets(
             observed, shown, refined.velocities, shares, self.appearance, self.progress
         )
@@ -168,10 +169,10 @@ class FieldForecaster:
         if self.progress is not None:
             self.progress(stage, 0, 1)
 
-    def _share(self, motion: ObservedMotion, velocity: VectorVolume) -> Array:
+    def _share(self, motion: ObservedMotion, velocity: VectorVolume, doubt: float) -> Array:
         """How much each observed phase counts in the image of a target."""
-        if self.appearance.sources > 1:
-            return blend_weights(motion.gram, motion.products(velocity), self.appearance)
+        if self.appearance.sources != 1:
+            return blend_weights(motion.gram, motion.products(velocity), self.appearance, doubt)
         return np.asarray(np.eye(len(motion.gram))[motion.reference])
 
     def _waveform(self, observed: PhaseSequence, motion: ObservedMotion, situation: Situation) -> Waveform | None:

@@ -90,6 +90,14 @@ class Combination:
         off = self.weights - self.mean
         return np.asarray(np.einsum("p,pmi,pmj->mij", self.probability, off, off) + self.within)
 
+    def mean_variance(self, gram: Array) -> Array:
+        """The variance of each target's field, a voxel's mean over the region of the inner products, shape (m,).
+
+        Args:
+            gram: Inner products of the observed fields, mm² a voxel, shape (k, k).
+        """
+        return np.asarray(np.einsum("mij,ij->m", self.variance_form(), gram).clip(min=0))
+
     def sample(self, coefficient: Array, count: int, generator: np.random.Generator) -> Array:
         """Samples of the first mode's coefficient at the targets.
 

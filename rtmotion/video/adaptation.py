@@ -1,13 +1,14 @@
 """Test-time adaptation: how far the network is to be trusted on this patient, told by phases that were left out.
 
 The last observed phases are left out and forecast from those before them, by the motion model and by the network.
-What is adapted is how much of the network's correction is taken: one number in closed form, drawn towards "nothing" as
-far as the left-out phases say little. So the network, which has seen generated patients alone, has to earn its trust on
-each patient; at 0 the forecast is the motion model's.
+What is adapted is how much of the network's correction is taken: one number in closed form. It starts at a half, and
+the left-out phases move it only towards where their own error is least, as far as they say anything; at 0 the forecast
+is the motion model's. A half, since the network has seen generated patients alone, while a phase just before the ones
+to come says little of those far away: drawn towards nothing, generated patients that no table shows lost at k = 3 and 7
+most of what the network knew.
 
-Drawn towards a half instead, the forecast of generated patients got better and that of a real case worse. Linear
-closure was tried as a third candidate and left out: phases close to the observed ones say little of how the cycle
-closes. On a real case they asked for most of it, which made the forecast much worse.
+Linear closure was tried as a third candidate and left out: phases close to the observed ones say little of how the
+cycle closes. On a real case they asked for most of it, which made the forecast much worse.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PRIOR_MM = 0.7
-"""Corrections of this length a phase that was left out count as much as the prior: the noise of a registration."""
+PRIOR = 0.5
+"""The share where nothing was left out."""
 
-TRUSTED = (0.0, 1.3)
+PRIOR_MM = 1.0
+"""Corrections of this length at the phases that were left out count as much as the prior."""
+
+TRUSTED = (0.0, 1.0)
 """Limits of the share."""
 
 
@@ -37,7 +41,7 @@ class Trust:
         phases: Number of left-out phases.
     """
 
-    network: float = 0.0
+    network: float = PRIOR
     motion_model: float = 0.0
     before: float = 0.0
     after: float = 0.0
@@ -74,8 +78,9 @@ def find_trust(left_out: Sequence[LeftOut], region: Tensor) -> Trust:
         return Trust()
     correction = _column([p.network - p.proposal for p in left_out], region)
     missing = _column([p.observed - p.proposal for p in left_out], region)
-    # missing = share · correction, with a prior that the share is 0
-    share = float(correction @ missing) / (float(correction @ correction) + PRIOR_MM**2 * count)
+    # missing = share · correction, with a prior of the share
+    sure = PRIOR_MM**2 * count
+    share = (float(correction @ missing) + PRIOR * sure) / (float(correction @ correction) + sure)
     share = float(np.clip(share, *TRUSTED))
 
     def error(share: float) -> float:

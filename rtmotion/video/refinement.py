@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rtmotion.cycle.forecaster import Refined, combined
+from rtmotion.cycle.forecaster import Refined, combined, displacement_sd
 from rtmotion.cycle.mixture import Combination
 from rtmotion.cycle.observed import ObservedMotion, near_lung
 from rtmotion.cycle.temporal import Situation, TemporalModel, ahead
 from rtmotion.cycle.waveforms import Array
 from rtmotion.field import resample
 from rtmotion.sequence import PhaseSequence
-from rtmotion.types import VectorVolume
+from rtmotion.types import ScalarVolume, VectorVolume
 from rtmotion.video.adaptation import LeftOut, Trust, find_trust, splits
 from rtmotion.video.calibration import SpreadCalibration
 from rtmotion.video.network import VideoNetwork
@@ -98,9 +98,12 @@ class NetworkRefinement:
                 at = _finer(correction, motion, seen).applied(motion.velocities[i], motion.velocities)
                 sources[i] += trust.network * (at - sources[i])
             factor = 1.0 if self.calibration is None else self.calibration.factor(len(observed))
-            spread = [
-                resample(SD_OF_SCALE * factor * c.log_scale.exp(), seen.grid, observed.grid).cpu() for c in corrections
-            ]
+            modelled = displacement_sd(motion, combination, observed.grid)
+            spread = []
+            for place, correction, (proposal, found) in zip(order, corrections, fine, strict=True):
+                own = resample(SD_OF_SCALE * correction.log_scale.exp(), seen.grid, observed.grid).cpu()
+                apart = resample((found - proposal).norm(dim=0), motion.grid, observed.grid).cpu()
+                spread.append(factor * mixed_sd(trust.network, own, modelled[place], apart))
         back = np.argsort(order).tolist()
         details = {
             "trust": {name: round(value, 4) for name, value in vars(trust).items()},
@@ -131,6 +134,24 @@ class NetworkRefinement:
             fields = zip(seen.velocities[k:], scene.proposals, predicted, scales, strict=True)
             left_out += [LeftOut(*each) for each in fields]
         return find_trust(left_out, near_lung(seen.images.mean(dim=0), seen.grid))
+
+
+def mixed_sd(share: float, network: ScalarVolume, model: ScalarVolume, apart: ScalarVolume) -> ScalarVolume:
+    """The standard deviation where the network is right with probability `share`, and otherwise the motion model, mm.
+
+    The mean of that mixture is the forecast; its variance holds what both expect of themselves and how far they lie
+    apart.
+
+    Args:
+        share: Of the network, 0 to 1.
+        network: The standard deviation that the network states, mm.
+        model: That of the motion model, mm.
+        apart: How far the two forecasts lie from each other, mm.
+    """
+    variance: ScalarVolume = (
+        share * network.square() + (1 - share) * model.square() + share * (1 - share) * apart.square()
+    )
+    return variance.sqrt()
 
 
 def scene_of(

@@ -25,6 +25,16 @@ def test_hysteresis_parts_phases_of_the_same_amplitude() -> None:
     assert weights[1] > 10 * weights[3]
 
 
+def test_the_less_sure_the_forecast_the_more_evenly_phases_count() -> None:
+    gram = np.outer([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
+    sure, unsure, lost = (blend_weights(gram, gram[2], AppearanceConfig(), doubt) for doubt in (0.0, 9.0, 1e6))
+    assert sure[2] > unsure[2] > lost[2]
+    np.testing.assert_allclose(lost, 1 / 3, atol=1e-4)
+    # nine more mm² of doubt are three mm more of reach
+    reach = AppearanceConfig(reach=(AppearanceConfig().reach ** 2 + 9 / 36) ** 0.5)
+    np.testing.assert_allclose(unsure, blend_weights(gram, gram[2], reach))
+
+
 def test_an_observed_phase_is_rendered_as_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     volumes = [Volume(torch.randn(GRID.shape, generator=generator) * 100 - 300, GRID) for _ in range(2)]

@@ -91,6 +91,9 @@ def test_the_variance_form_is_the_variance_of_the_samples() -> None:
     # Student's t with 5 degrees of freedom has 5/3 of the variance that the form counts within a component
     within = np.einsum("p,pm->m", found.probability, found.coefficient_sd**2)
     np.testing.assert_allclose(drawn.var(axis=0), expected + within * (5 / 3 - 1), rtol=0.1)
+    # over two voxels, of which one stands still
+    still = np.outer(coefficient[:5], coefficient[:5]) / 2
+    np.testing.assert_allclose(found.mean_variance(still), expected / 2, atol=1e-12)
 
 
 def test_without_waveforms_it_is_a_gaussian_process() -> None:

@@ -11,7 +11,7 @@ from rtmotion.forecasting import Forecast
 from rtmotion.methods import find_method
 from rtmotion.sequence import PhaseSequence
 from rtmotion.video.network import VideoNetwork
-from rtmotion.video.refinement import WEIGHTS, NetworkRefinement, network_with
+from rtmotion.video.refinement import WEIGHTS, NetworkRefinement, mixed_sd, network_with
 from rtmotion.video.tokens import Correction, Scene
 from rtmotion.weights import sha256
 from tests.rtmotion.video.test_network import SMALL, awake
@@ -38,7 +38,16 @@ def test_the_zero_output_is_the_motion_models_forecast(breathing: PhaseSequence,
     assert all(torch.equal(a.hu, b.hu) for a, b in zip(found.volumes, plain.volumes, strict=True))
     assert found.details["trust"]["phases"] == (3 if adapt else 0)
     assert found.details["trust"]["after"] <= found.details["trust"]["before"]
-    assert found.details["trust"]["network"] == (0.0 if adapt else 1.0)
+    assert found.details["trust"]["network"] == (0.5 if adapt else 1.0)  # nothing to be told
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_spread_is_that_of_samples_of_the_network_and_the_motion_model(share: float) -> None:
+    random = np.random.default_rng(0)
+    network = random.random(200_000) < share
+    samples = np.where(network, random.normal(5.0, 2.0, 200_000), random.normal(1.0, 3.0, 200_000))
+    said = mixed_sd(share, torch.tensor(2.0), torch.tensor(3.0), torch.tensor(4.0))
+    assert float(said) == pytest.approx(samples.std(), rel=0.01)
 
 
 class Shifting(VideoNetwork):
