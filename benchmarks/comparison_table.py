@@ -1,12 +1,13 @@
 """The table of a comparison for a page: one line a method, from what `rtmotion compare` wrote.
 
     python benchmarks/comparison_table.py comparison --together phantom
-    python benchmarks/comparison_table.py comparison --metrics sharpness,jitter,diversity --at 3
+    python benchmarks/comparison_table.py comparison --metrics skill,tre_mean,coverage_80 --at 3,5,7
 
 Columns: mean absolute error in the body (HU), mean over the future phases, for every case and k; cases whose names
 begin with the text of --together are averaged into one, and have their landmark error (mm) and skill at the middle k.
 Seconds: wall time of a forecast, mean over all cases and k. With --metrics another table: these metrics (in the body,
-the lung or at landmarks, as they are), mean over the future phases, at one k, by case and for the others together.
+the lung or at landmarks, as they are; skill too), mean over the future phases, at some k, by case and for the others
+together.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what rtmotion compare wrote")
     parser.add_argument("--together", default="phantom", help="average the cases whose names begin so")
     parser.add_argument("--metrics", help="names of metrics of the protocol: that table instead")
-    parser.add_argument("--at", type=int, default=5, help="the k of that table")
+    parser.add_argument("--at", default="5", help="the k of that table, several with commas")
     arguments = parser.parse_args()
     summary = json.loads((arguments.folder / "summary.json").read_text(encoding="utf-8"))
     groups: dict[str, list[str]] = {}
@@ -35,7 +36,8 @@ def main() -> None:
         one = case.startswith(arguments.together)
         groups.setdefault(arguments.together if one else case, []).append(case)
     if arguments.metrics:
-        print_metrics(arguments.folder / "results.csv", arguments.metrics.split(","), arguments.at, groups, summary)
+        at = [int(k) for k in arguments.at.split(",")]
+        print_metrics(arguments.folder / "results.csv", arguments.metrics.split(","), at, groups, summary)
         return
     errors = {(s["case"], s["observe"], s["method"]): s["error"] for s in summary["per_case"]}
     skills = {(s["case"], s["observe"], s["method"]): s["skill"] for s in summary["per_case"]}
@@ -61,24 +63,28 @@ def main() -> None:
 
 
 def print_metrics(
-    path: Path, metrics: list[str], k: int, groups: dict[str, list[str]], summary: dict[str, Any]
+    path: Path, metrics: list[str], ks: list[int], groups: dict[str, list[str]], summary: dict[str, Any]
 ) -> None:
     """The table of other metrics."""
-    found: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    found: defaultdict[tuple[str, int, str, str], list[float]] = defaultdict(list)
     units: dict[str, str] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if row["metric"] in metrics and int(row["observe"]) == k and row["region"] in ("body", "lung", "landmarks"):
-                found[row["case"], row["method"], row["metric"]].append(float(row["value"]))
+            if row["metric"] in metrics and row["region"] in ("body", "lung", "landmarks"):
+                found[row["case"], int(row["observe"]), row["method"], row["metric"]].append(float(row["value"]))
                 units[row["metric"]] = row["unit"]
-    shown = [(metric, name) for metric in metrics for name in groups if units.get(metric) is not None]
-    head = ["method", *(f"{metric} ({units[metric]}), {name}" for metric, name in shown)]
+    for score in summary["per_case"]:
+        if "skill" in metrics and score["skill"] is not None:
+            found[score["case"], score["observe"], score["method"], "skill"].append(score["skill"])
+            units["skill"] = "1"
+    shown = [(metric, name, k) for metric in metrics if metric in units for name in groups for k in ks]
+    head = ["method", *(f"{metric} ({units[metric]}), {name}, *k*={k}" for metric, name, k in shown)]
     print("| " + " | ".join(head) + " |")
     print("| --- " * len(head) + "|")
     for method in sorted(summary["methods"], key=lambda m: ORDER.index(m["kind"])):
         cells = [f"`{method['name']}`"]
-        for metric, name in shown:
-            values = [found.get((case, method["name"], metric)) for case in groups[name]]
+        for metric, name, k in shown:
+            values = [found.get((case, k, method["name"], metric)) for case in groups[name]]
             cells.append(mean((fmean(v) for v in values if v), 2))
         print("| " + " | ".join(cells) + " |")
 
